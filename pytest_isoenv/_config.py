@@ -1,0 +1,244 @@
+"""What a project declares: ``[tool.isoenv]`` in pyproject.toml and ``isoenv.yaml``, read and checked.
+
+The only module that reads YAML and project TOML. Everything wrong is gathered and raised at once,
+before anything is built.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any
+
+from packaging.utils import canonicalize_name
+
+from pytest_isoenv._fields import Surroundings, choices, parse_layer
+from pytest_isoenv.errors import ConfigError, Problem
+from pytest_isoenv.spec import EnvName, EnvSpec, Layer, combine
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+#: The reserved name for "run it here, in the interpreter that runs pytest".
+HOST = "host"
+BASE = "base"
+YAML_NAME = "isoenv.yaml"
+_TOP_KEYS = ("environments", "default")
+
+
+@dataclasses.dataclass(frozen=True)
+class Declarations:
+    """Everything a project declares; a valid instance is the proof that it was checked.
+
+    ``layers`` holds each declared environment by name without ``base``, which ``base`` holds.
+    ``origins`` says for each name which file declares it.
+    """
+
+    around: Surroundings
+    base: Layer
+    layers: Mapping[str, Layer]
+    standalone: frozenset[str]
+    default: str
+    origins: Mapping[str, str]
+
+    @property
+    def names(self) -> list[EnvName]:
+        """The names of the declared environments, in the order of their declaration."""
+        return [EnvName(name) for name in self.layers]
+
+    def spec(self, name: str | None, *closer: Layer) -> EnvSpec:
+        """The environment ``name`` (None: base alone) with closer layers, a marker's, on top."""
+        layers = [] if name in self.standalone else [self.base]
+        layers += [self.layers[name]] if name is not None else []
+        return combine([*layers, *closer])
+
+
+def load(root: Path) -> Declarations:
+    """Read the declarations of the project at ``root``.
+
+    Raises :exc:`~pytest_isoenv.errors.ConfigError` with every problem of every file.
+    """
+    problems: list[Problem] = []
+    pyproject = _read_toml(root / "pyproject.toml", problems)
+    around = _surroundings(root, pyproject)
+    tables = [
+        ("pyproject.toml [tool.isoenv]", pyproject.get("tool", {}).get("isoenv", {})),
+        (YAML_NAME, _read_yaml(root / YAML_NAME, problems)),
+    ]
+    declared = _Declared(around)
+    for where, table in tables:
+        declared.add(where, table)
+    problems += declared.problems
+    if problems:
+        raise ConfigError(problems)
+    return declared.finish()
+
+
+class _Declared:
+    """Gathers the tables of several files into one, and what is wrong with them."""
+
+    def __init__(self, around: Surroundings) -> None:
+        self.around = around
+        self.problems: list[Problem] = []
+        self.raw: dict[str, Any] = {}
+        self.layers: dict[str, Layer] = {}
+        self.origins: dict[str, str] = {}
+        self.standalone: set[str] = set()
+        self.default: tuple[str, str] = (HOST, "")
+
+    def add(self, where: str, table: Any) -> None:
+        if not isinstance(table, Mapping):
+            self._problem(where, f"is a {type(table).__name__}, not a mapping")
+            return
+        for key in table:
+            if key not in _TOP_KEYS:
+                self._problem(where, f"unknown key {key!r}; the keys are: {', '.join(_TOP_KEYS)}")
+        if "default" in table:
+            self._add_default(where, table["default"])
+        environments = table.get("environments") or {}
+        if not isinstance(environments, Mapping):
+            self._problem(f"{where}.environments", "is not a mapping of names to declarations")
+            return
+        for name, fields in environments.items():
+            self._add_environment(where, name, {} if fields is None else fields)
+
+    def _add_default(self, where: str, value: Any) -> None:
+        if self.default[1] and self.default[0] != value:
+            other = f"{self.default[0]!r} in {self.default[1]}"
+            self._problem(f"{where}.default", f"{value!r} contradicts {other}")
+        self.default = (value, where)
+
+    def _add_environment(self, where: str, name: Any, fields: Any) -> None:
+        spot = f"{where}.environments.{name}"
+        if not isinstance(name, str) or not _is_name(name):
+            self._problem(spot, f"{name!r} is not a name made of letters, digits, '.', '_', '-'")
+        elif name == HOST:
+            self._problem(spot, f"{HOST!r} is reserved for the interpreter that runs pytest")
+        elif not isinstance(fields, Mapping):
+            self._problem(spot, f"is a {type(fields).__name__}, not a mapping of keys to values")
+        elif name in self.raw and self.raw[name] != fields:
+            other = self.origins[name]
+            self._problem(spot, f"{name!r} is declared with other content in {other}")
+        else:
+            self._parse(where, spot, name, dict(fields))
+
+    def _parse(self, where: str, spot: str, name: str, fields: dict[str, Any]) -> None:
+        self.raw[name] = dict(fields)
+        self.origins[name] = where
+        if name != BASE and "base" in fields:
+            inherits = fields.pop("base")
+            if inherits is not False:
+                self._problem(f"{spot}.base", f"{inherits!r}: base is inherited; say false or drop it")
+            self.standalone.add(name)
+        layer, problems = parse_layer(fields, spot, self.around)
+        self.layers[name] = layer
+        self.problems += problems
+
+    def _problem(self, where: str, what: str) -> None:
+        self.problems.append(Problem(where, what))
+
+    def finish(self) -> Declarations:
+        layers = {name: layer for name, layer in self.layers.items() if name != BASE}
+        default, where = self.default
+        if default != HOST and default not in layers:
+            known = choices(str(default), [HOST, *layers])
+            raise ConfigError(
+                [Problem(f"{where}.default", f"{default!r} is not declared; there are: {known}")]
+            )
+        base = self.layers[BASE] if BASE in self.layers else _implied_base(self.around)
+        return Declarations(
+            around=self.around,
+            base=base,
+            layers=layers,
+            standalone=frozenset(self.standalone),
+            default=default,
+            origins={name: self.origins[name] for name in layers},
+        )
+
+
+def _is_name(name: str) -> bool:
+    return bool(name) and all(letter.isalnum() or letter in "._-" for letter in name)
+
+
+def _implied_base(around: Surroundings) -> Layer:
+    """What every environment has where no ``base`` is declared: the project and its test group."""
+    if not around.has_project:
+        return Layer()
+    groups = {canonicalize_name(group): group for group in around.groups}
+    for name in ("test", "tests"):
+        if name in groups:
+            layer, problems = parse_layer(
+                {"groups": [groups[name]]}, "pyproject.toml [dependency-groups]", around
+            )
+            if problems:
+                raise ConfigError(problems)
+            return dataclasses.replace(layer, project="editable")
+        if name in (around.extras or ()):
+            return Layer(project="editable", extras=(name,))
+    return Layer(project="editable")
+
+
+def _surroundings(root: Path, pyproject: Mapping[str, Any]) -> Surroundings:
+    project = pyproject.get("project", {})
+    dynamic = "optional-dependencies" in project.get("dynamic", ()) or "project" not in pyproject
+    extras = frozenset(
+        str(canonicalize_name(name)) for name in project.get("optional-dependencies", {})
+    )
+    has_project = (
+        "project" in pyproject or "build-system" in pyproject or (root / "setup.py").is_file()
+    )
+    return Surroundings(
+        root=root,
+        has_project=has_project,
+        extras=None if dynamic and has_project else extras,
+        groups=pyproject.get("dependency-groups", {}),
+    )
+
+
+def _read_toml(path: Path, problems: list[Problem]) -> dict[str, Any]:
+    text = _read(path, problems)
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        problems.append(Problem(path.name, f"is not valid TOML: {error}"))
+        return {}
+
+
+def _read_yaml(path: Path, problems: list[Problem]) -> Any:
+    text = _read(path, problems)
+    if not text.strip():
+        return {}
+    import yaml  # only projects that have the file pay for it
+
+    class UniqueKeys(yaml.SafeLoader):
+        """YAML 1.1 lets a later key silently replace an earlier one; a declaration must not."""
+
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+            keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
+            for key in keys:
+                if keys.count(key) > 1:
+                    line = node.start_mark.line + 1
+                    raise yaml.YAMLError(f"the key {key!r} stands twice below line {line}")
+            return super().construct_mapping(node, deep=deep)
+
+    try:
+        loaded = yaml.load(text, Loader=UniqueKeys)  # noqa: S506 - a SafeLoader
+    except yaml.YAMLError as error:
+        problems.append(Problem(path.name, f"is not valid YAML: {' '.join(str(error).split())}"))
+        return {}
+    return {} if loaded is None else loaded
+
+
+def _read(path: Path, problems: list[Problem]) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
+    except (OSError, UnicodeDecodeError) as error:
+        problems.append(Problem(path.name, f"cannot be read: {error}"))
+        return ""
+

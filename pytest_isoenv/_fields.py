@@ -1,0 +1,220 @@
+"""The fields of a declaration: their names, their rules, and what to say when one is broken.
+
+Config files and markers share this one table, so a key means the same in both.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from packaging.dependency_groups import DependencyGroupResolver
+from packaging.errors import ExceptionGroup
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from pytest_isoenv.errors import Problem
+from pytest_isoenv.spec import (
+    MISSING_INTERPRETER_CHOICES,
+    PROJECT_CHOICES,
+    Layer,
+    is_path,
+)
+
+
+class InvalidValueError(ValueError):
+    """A value that breaks its field's rule; the message names the value, the rule, the choices."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Surroundings:
+    """What the rules of some fields look at: the rootdir, and the project that lies in it.
+
+    ``extras`` is None where the project computes them at build time, so nobody can say.
+    """
+
+    root: Path
+    has_project: bool = False
+    extras: frozenset[str] | None = frozenset()
+    groups: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def choices(value: str, known: Iterable[str]) -> str:
+    """The known names for an error message, the nearest to ``value`` first."""
+    names = sorted(known)
+    nearest = difflib.get_close_matches(value, names, n=3, cutoff=0.6)
+    ordered = nearest + [name for name in names if name not in nearest]
+    return ", ".join(ordered) or "(none)"
+
+
+def parse_layer(
+    fields: Mapping[str, Any], where: str, around: Surroundings
+) -> tuple[Layer, list[Problem]]:
+    """Read one declaration's fields; what is wrong comes back as problems, all of them."""
+    values: dict[str, Any] = {}
+    problems: list[Problem] = []
+    # Groups first: what the declaration's own dependencies say of a package wins over its groups.
+    for key, value in sorted(fields.items(), key=lambda field: field[0] != "groups"):
+        if key not in FIELDS:
+            known = choices(str(key), FIELDS)
+            problems.append(Problem(where, f"unknown key {key!r}; the keys are: {known}"))
+            continue
+        attribute, parse = FIELDS[key]
+        try:
+            parsed = parse(value, around)
+        except InvalidValueError as error:
+            problems.append(Problem(f"{where}.{key}", str(error)))
+            continue
+        values[attribute] = values.get(attribute, ()) + parsed if key in _ADDING else parsed
+    return Layer(**values), problems
+
+
+def _text(value: Any, around: Surroundings) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise InvalidValueError(f"{value!r} is not a text")
+    return value.strip()
+
+
+def _python(value: Any, around: Surroundings) -> str:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        raise InvalidValueError(
+            f"{value!r} is a number, so 3.10 would be read as 3.1; write it as a text: '3.10'"
+        )
+    text = _text(value, around)
+    if is_path(text):
+        return str(_existing(text, around))
+    return text
+
+
+def _flag(value: Any, around: Surroundings) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidValueError(f"{value!r} is neither true nor false")
+    return value
+
+
+def _choice(*allowed: str) -> Callable[[Any, Surroundings], str]:
+    def parse(value: Any, around: Surroundings) -> str:
+        if value not in allowed:
+            raise InvalidValueError(f"{value!r} is not one of: {', '.join(allowed)}")
+        return str(value)
+
+    return parse
+
+
+def _project(value: Any, around: Surroundings) -> str:
+    choice = _choice(*PROJECT_CHOICES)(value, around)
+    if choice != "none" and not around.has_project:
+        raise InvalidValueError(
+            f"{choice!r} needs a project, but {around.root} has no pyproject.toml with a "
+            f"[project] or [build-system] table, and no setup.py"
+        )
+    return choice
+
+
+def _texts(value: Any, around: Surroundings) -> tuple[str, ...]:
+    if isinstance(value, str) or not isinstance(value, (list, tuple)):
+        raise InvalidValueError(f"{value!r} is not a list of texts")
+    return tuple(_text(entry, around) for entry in value)
+
+
+def _requirements(value: Any, around: Surroundings) -> tuple[str, ...]:
+    return tuple(requirement(text, around) for text in _texts(value, around))
+
+
+def requirement(text: str, around: Surroundings) -> str:
+    """A PEP 508 requirement, normalised, or the path of something that can be installed."""
+    if is_path(text):
+        path, bracket, extras = text.partition("[")
+        return f"{_existing(path.strip(), around)}{bracket}{extras}"
+    try:
+        return str(Requirement(text))
+    except InvalidRequirement as error:
+        reason = str(error).splitlines()[0]
+        raise InvalidValueError(
+            f"{text!r} is not a PEP 508 requirement such as 'attrs>=23': {reason}"
+        ) from None
+
+
+def _paths(value: Any, around: Surroundings) -> tuple[str, ...]:
+    return tuple(str(_existing(text, around)) for text in _texts(value, around))
+
+
+def _directories(value: Any, around: Surroundings) -> tuple[str, ...]:
+    return _texts(value, around)
+
+
+def _existing(text: str, around: Surroundings) -> Path:
+    path = Path(text).expanduser()
+    if not (around.root / path).exists():
+        raise InvalidValueError(f"{text!r} does not exist below {around.root}")
+    return path
+
+
+def _lock(value: Any, around: Surroundings) -> str:
+    path = _existing(_text(value, around), around)
+    name = path.name
+    if not (name == "pylock.toml" or (name.startswith("pylock.") and name.endswith(".toml"))):
+        raise InvalidValueError(
+            f"{str(value)!r} is not named pylock.toml or pylock.<name>.toml, as PEP 751 asks"
+        )
+    return str(path)
+
+
+def _variables(value: Any, around: Surroundings) -> tuple[tuple[str, str], ...]:
+    if not isinstance(value, Mapping):
+        raise InvalidValueError(f"{value!r} is not a mapping of variable names to texts")
+    for name, text in value.items():
+        if not isinstance(name, str) or not name or "=" in name or "\0" in name:
+            raise InvalidValueError(f"{name!r} is not the name of an environment variable")
+        if not isinstance(text, str) or "\0" in text:
+            raise InvalidValueError(f"the value of {name} is not a text: {type(text).__name__}")
+    return tuple(sorted(value.items()))
+
+
+def _extras(value: Any, around: Surroundings) -> tuple[str, ...]:
+    names = tuple(str(canonicalize_name(name)) for name in _texts(value, around))
+    for name in names if around.extras is not None else ():
+        _must_be_known(name, around.extras or (), "extra of the project")
+    return names
+
+
+def _groups(value: Any, around: Surroundings) -> tuple[str, ...]:
+    resolver = DependencyGroupResolver(around.groups)
+    requirements: list[str] = []
+    known = [str(canonicalize_name(group)) for group in around.groups]
+    for name in _texts(value, around):
+        _must_be_known(str(canonicalize_name(name)), known, "dependency group")
+        try:
+            requirements += [str(entry) for entry in resolver.resolve(name)]
+        except ExceptionGroup as error:
+            reasons = "; ".join(str(reason) for reason in error.exceptions)
+            raise InvalidValueError(f"dependency group {name!r}: {reasons}") from None
+    return tuple(requirements)
+
+
+def _must_be_known(name: str, known: Iterable[str], kind: str) -> None:
+    if name not in known:
+        raise InvalidValueError(f"{name!r} is no {kind}; there are: {choices(name, known)}")
+
+
+# Two keys that fill one attribute.
+_ADDING = frozenset({"groups", "dependencies"})
+
+#: Key of the config -> (attribute of the layer, its parser). ``groups`` are requirements.
+FIELDS: Mapping[str, tuple[str, Callable[[Any, Surroundings], Any]]] = {
+    "python": ("python", _python),
+    "dependencies": ("requirements", _requirements),
+    "groups": ("requirements", _groups),
+    "extras": ("extras", _extras),
+    "project": ("project", _project),
+    "local": ("local", _paths),
+    "lock": ("lock", _lock),
+    "env": ("variables", _variables),
+    "prepend-paths": ("prepend_paths", _directories),
+    "refresh": ("refresh", _flag),
+    "backend": ("backend", _text),
+    "missing-interpreter": ("missing_interpreter", _choice(*MISSING_INTERPRETER_CHOICES)),
+}

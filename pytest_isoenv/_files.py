@@ -1,0 +1,87 @@
+"""Files that are never half written, and what a tree of files contains."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+# What lies in a source tree without being part of it.
+_NOT_SOURCE = frozenset(
+    {
+        ".git",
+        ".hg",
+        ".svn",
+        ".venv",
+        ".tox",
+        ".nox",
+        ".mypy_cache",
+        ".pytest_cache",
+        ".ruff_cache",
+        ".hypothesis",
+        "__pycache__",
+        "node_modules",
+    }
+)
+# What building leaves beside the sources: only at the top, where build backends put it.
+_BUILD_OUTPUT = frozenset({"build", "dist"})
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file so that readers, and a machine that loses power, see the old or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as JSON, atomically."""
+    write_atomically(path, json.dumps(value, indent=1, sort_keys=True) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """The value in a JSON file; None where there is no such file, or none that can be read."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+
+
+def content_digest(path: Path) -> str:
+    """A short SHA-256 over a file, or over the names and contents of a source tree's files."""
+    hasher = hashlib.sha256()
+    files = [path] if path.is_file() else sorted(_source_files(path))
+    for file in files:
+        name = file.name if file == path else file.relative_to(path).as_posix()
+        data = file.read_bytes()
+        hasher.update(f"{name}\0{len(data)}\0".encode())
+        hasher.update(data)
+    return hasher.hexdigest()[:20]
+
+
+def _source_files(tree: Path) -> Iterator[Path]:
+    for directory, subdirectories, files in os.walk(tree):
+        at_top = Path(directory) == tree
+        subdirectories[:] = [
+            name
+            for name in subdirectories
+            if name not in _NOT_SOURCE
+            and not name.endswith(".egg-info")
+            and not (at_top and name in _BUILD_OUTPUT)
+        ]
+        for name in files:
+            file = Path(directory, name)
+            if not name.endswith((".pyc", ".pyo")) and file.is_file():
+                yield file

@@ -1,0 +1,165 @@
+"""One way to run a command: in a process group of its own, its output kept, killable as a whole.
+
+The only module that starts processes. No command goes through a shell.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import shlex
+import signal
+import subprocess
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+_CREDENTIALS = re.compile(r"(?<=://)[^/@\s\"']+@")
+
+
+def redact(text: str) -> str:
+    """The text without the credentials of URLs (RFC 3986 userinfo)."""
+    return _CREDENTIALS.sub("***@", text)
+
+
+@dataclasses.dataclass(frozen=True)
+class Finished:
+    """A command that has ended: its exit status, and its output without credentials."""
+
+    command: str
+    status: int
+    stdout: str
+    stderr: str
+
+    @property
+    def output(self) -> str:
+        """What a user should see of a failure."""
+        return "\n".join(part.strip() for part in (self.stderr, self.stdout) if part.strip())
+
+
+class Cancelled(Exception):  # noqa: N818 - not an error: the run was stopped on purpose
+    """The run was interrupted while a command ran or was about to start."""
+
+
+class Processes:
+    """The commands of one run; :meth:`stop` ends those that run and refuses new ones."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._stopped = False
+
+    @property
+    def stopped(self) -> bool:
+        """Whether :meth:`stop` was called."""
+        return self._stopped
+
+    def run(
+        self, args: Sequence[str | Path], *, environ: Mapping[str, str], cwd: Path | None = None
+    ) -> Finished:
+        """Run a command to its end and return how it ended; never raises for its exit status."""
+        argv = [str(arg) for arg in args]
+        popen = self._start(argv, environ, cwd)
+        try:
+            stdout, stderr = popen.communicate()
+        except BaseException:
+            kill_group(popen)
+            raise
+        finally:
+            with self._lock:
+                self._running.discard(popen)
+        if self._stopped:
+            raise Cancelled
+        return Finished(
+            command=redact(shlex.join(argv)),
+            status=popen.returncode,
+            stdout=redact(stdout.decode("utf-8", "replace")),
+            stderr=redact(stderr.decode("utf-8", "replace")),
+        )
+
+    def _start(
+        self, argv: list[str], environ: Mapping[str, str], cwd: Path | None
+    ) -> subprocess.Popen[bytes]:
+        with self._lock:
+            if self._stopped:
+                raise Cancelled
+            popen = subprocess.Popen(
+                argv,
+                env=environ,
+                cwd=cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+            self._running.add(popen)
+            return popen
+
+    def stop(self) -> None:
+        """Kill every command that runs, with its children."""
+        with self._lock:
+            self._stopped = True
+            for popen in self._running:
+                kill_group(popen)
+
+
+def spawn(
+    args: Sequence[str | Path],
+    *,
+    environ: Mapping[str, str],
+    cwd: Path,
+    stderr: IO[bytes] | int,
+    pass_fds: Sequence[int] = (),
+) -> subprocess.Popen[bytes]:
+    """Start a process that is talked to over its standard streams, in a group of its own.
+
+    A Ctrl-C in the terminal does not reach it: whoever started it decides how it ends.
+    """
+    return subprocess.Popen(
+        [str(arg) for arg in args],
+        env=environ,
+        cwd=cwd,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        start_new_session=True,
+        pass_fds=tuple(pass_fds),
+    )
+
+
+def run_for_user(
+    args: Sequence[Any], environ: Mapping[str, str], options: Mapping[str, Any]
+) -> subprocess.CompletedProcess[Any]:
+    """:func:`subprocess.run` with another environment; ``options`` are passed on."""
+    return subprocess.run(args, **{"env": dict(environ), **options})
+
+
+def interrupt(popen: subprocess.Popen[bytes]) -> None:
+    """Ask a process to stop as Ctrl-C does."""
+    if popen.poll() is None:
+        popen.send_signal(signal.SIGINT)
+
+
+def kill_group(popen: subprocess.Popen[bytes]) -> None:
+    """Kill a process and all that it started in its group; one that is gone is no error."""
+    try:
+        if hasattr(os, "killpg"):
+            os.killpg(popen.pid, signal.SIGKILL)
+        else:
+            popen.kill()
+    except (ProcessLookupError, PermissionError):
+        return
+
+
+def describe_ending(status: int | None) -> str:
+    """How a process ended, in words: the signal's name or the exit code."""
+    if status is None:
+        return "closed its connection and went on running"
+    if status < 0:
+        try:
+            return f"was killed by signal {signal.Signals(-status).name}"
+        except ValueError:
+            return f"was killed by signal {-status}"
+    return f"exited with code {status}"

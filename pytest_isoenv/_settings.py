@@ -1,0 +1,169 @@
+"""What this machine and this invocation say: the host's variables, the cache's place, limits.
+
+The only module that reads ``os.environ`` and asks platformdirs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import platformdirs
+
+# Variables of the host that must not reach a process of another environment: they would put the
+# host's packages on its path, or speak of a pytest run that is not the worker's.
+_HOST_ONLY = frozenset(
+    {
+        "PYTHONPATH",
+        "PYTHONHOME",
+        "PYTHONEXECUTABLE",
+        "__PYVENV_LAUNCHER__",
+        "PYTHONUSERBASE",
+        "VIRTUAL_ENV",
+        "VIRTUAL_ENV_PROMPT",
+        "CONDA_PREFIX",
+        "CONDA_DEFAULT_ENV",
+        "PYTEST_CURRENT_TEST",
+        "PYTEST_VERSION",
+    }
+)
+
+# What an installer may know of the host. Everything else is withheld: a UV_RESOLUTION or PIP_PRE
+# set in one shell would change what an environment is without a trace in its key.
+_FOR_INSTALLERS = frozenset(
+    {
+        "PATH",
+        "HOME",
+        "USER",
+        "LOGNAME",
+        "USERPROFILE",
+        "APPDATA",
+        "LOCALAPPDATA",
+        "SYSTEMROOT",
+        "COMSPEC",
+        "PATHEXT",
+        "TMPDIR",
+        "TEMP",
+        "TMP",
+        "LANG",
+        "LC_ALL",
+        "XDG_CACHE_HOME",
+        "XDG_CONFIG_HOME",
+        "XDG_DATA_HOME",
+        "SSL_CERT_FILE",
+        "SSL_CERT_DIR",
+        "REQUESTS_CA_BUNDLE",
+        "NETRC",
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "ALL_PROXY",
+        "NO_PROXY",
+        "CC",
+        "CXX",
+        "CFLAGS",
+        "CXXFLAGS",
+        "LDFLAGS",
+        "PKG_CONFIG_PATH",
+        "UV_CACHE_DIR",
+        "UV_CONCURRENT_BUILDS",
+        "UV_CONCURRENT_DOWNLOADS",
+        "UV_CONCURRENT_INSTALLS",
+        "UV_DEFAULT_INDEX",
+        "UV_EXTRA_INDEX_URL",
+        "UV_FIND_LINKS",
+        "UV_HTTP_TIMEOUT",
+        "UV_INDEX",
+        "UV_INDEX_URL",
+        "UV_INSECURE_HOST",
+        "UV_KEYRING_PROVIDER",
+        "UV_LINK_MODE",
+        "UV_NATIVE_TLS",
+        "UV_OFFLINE",
+        "UV_PYTHON_DOWNLOADS",
+        "UV_PYTHON_INSTALL_DIR",
+        "UV_SYSTEM_CERTS",
+    }
+)
+_INSTALLER_PREFIXES = ("UV_INDEX_",)
+
+#: Variables that decide where packages come from, and so belong to what a resolution hangs on.
+INDEX_VARIABLES = (
+    "UV_DEFAULT_INDEX",
+    "UV_INDEX_URL",
+    "UV_INDEX",
+    "UV_EXTRA_INDEX_URL",
+    "UV_FIND_LINKS",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How this run uses the machine.
+
+    ``root`` is the directory that relative paths of declarations start from. ``jobs`` bounds the
+    environments that are built and run at once. With ``refresh`` every environment is ephemeral;
+    with ``upgrade`` kept resolutions are made anew.
+    """
+
+    root: Path
+    cache: Path
+    jobs: int
+    refresh: bool
+    upgrade: bool
+    environ: Mapping[str, str]
+
+    @property
+    def installer_environ(self) -> dict[str, str]:
+        """The host's variables that an installer gets to see."""
+        return {
+            name: value
+            for name, value in self.environ.items()
+            if name.upper() in _FOR_INSTALLERS or name.startswith(_INSTALLER_PREFIXES)
+        }
+
+    @property
+    def worker_environ(self) -> dict[str, str]:
+        """The host's variables that processes in an environment get to see.
+
+        The executables of the host's own virtual environment leave ``PATH``, as if it had been
+        deactivated.
+        """
+        environ = {name: text for name, text in self.environ.items() if name not in _HOST_ONLY}
+        if sys.prefix != sys.base_prefix:
+            own = {str(Path(sys.prefix, "bin")), str(Path(sys.prefix, "Scripts"))}
+            own |= {str(Path(sys.executable).parent)}
+            entries = environ.get("PATH", os.defpath).split(os.pathsep)
+            environ["PATH"] = os.pathsep.join(entry for entry in entries if entry not in own)
+        return environ
+
+
+def gather(
+    root: Path,
+    *,
+    cache: Path | None = None,
+    jobs: int | None = None,
+    refresh: bool = False,
+    upgrade: bool = False,
+) -> Settings:
+    """The settings of this process; what is not given is found out.
+
+    The cache lies where ``XDG_CACHE_HOME`` or the platform's convention puts a user's caches.
+    """
+    return Settings(
+        root=root,
+        cache=(cache or platformdirs.user_cache_path("pytest-isoenv")).absolute(),
+        jobs=jobs or usable_cpus(),
+        refresh=refresh,
+        upgrade=upgrade,
+        environ=dict(os.environ),
+    )
+
+
+def usable_cpus() -> int:
+    """How many CPUs this process may use, which may be fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0)) or 1
+    return os.cpu_count() or 1

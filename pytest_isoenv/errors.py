@@ -1,0 +1,138 @@
+"""What can go wrong, as data.
+
+::
+
+    IsoenvError
+    ├── ConfigError           what was declared is wrong: a usage error, nothing was built
+    ├── InterpreterNotFound   no Python on this machine answers the request
+    ├── CommandError          a program we ran (the installer, an interpreter) failed
+    │   ├── ResolutionError   the requirements have no solution, or no index answered
+    │   └── BuildError        installing the resolved artefacts failed
+    ├── StoreError            the cache directory cannot be used
+    ├── BrokenEnvironment     a finished environment does not answer as it was built
+    └── WorkerError           the process that runs the tests could not be started, or died
+
+Every error keeps its fields, survives :mod:`pickle`, and says what to do next.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+
+class IsoenvError(Exception):
+    """The base of every error that pytest-isoenv raises on purpose."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), dict(vars(self)))
+
+
+def _rebuild(cls: type[IsoenvError], fields: dict[str, object]) -> IsoenvError:
+    error = cls.__new__(cls)
+    vars(error).update(fields)
+    return error
+
+
+@dataclasses.dataclass(eq=False)
+class Problem:
+    """One thing that is wrong in a declaration.
+
+    ``where`` is the file and key (or the test), ``what`` names the value and the rule.
+    """
+
+    where: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}"
+
+
+@dataclasses.dataclass(eq=False)
+class ConfigError(IsoenvError):
+    """Declarations that cannot be used; holds every problem found, not only the first."""
+
+    problems: Sequence[Problem]
+
+    def __str__(self) -> str:
+        return "\n".join(f"isoenv: {problem}" for problem in self.problems)
+
+
+@dataclasses.dataclass(eq=False)
+class InterpreterNotFound(IsoenvError):
+    """No interpreter satisfies ``request``; ``found`` are the versions that are there."""
+
+    request: str
+    found: Sequence[str]
+
+    def __str__(self) -> str:
+        found = ", ".join(self.found) or "none"
+        return (
+            f"no Python interpreter for {self.request!r} was found (found: {found}); "
+            f"install it, name one of these, or set missing-interpreter: skip"
+        )
+
+
+@dataclasses.dataclass(eq=False)
+class CommandError(IsoenvError):
+    """A command failed: what for, which command, its exit status and its own words."""
+
+    purpose: str
+    command: str
+    status: int
+    output: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.purpose}: the command exited with status {self.status}",
+            self.output.rstrip() or "(it printed nothing)",
+            f"to repeat it: {self.command}",
+        ]
+        return "\n".join(lines + [f"next step: {self.hint}"] * bool(self.hint))
+
+
+class ResolutionError(CommandError):
+    """The requirements could not be resolved to artefacts."""
+
+
+class BuildError(CommandError):
+    """The environment's directory could not be built from its artefacts."""
+
+
+@dataclasses.dataclass(eq=False)
+class StoreError(IsoenvError):
+    """The cache at ``path`` cannot be used, for ``reason``."""
+
+    path: str
+    reason: str
+
+    def __str__(self) -> str:
+        return (
+            f"the cache directory {self.path} cannot be used: {self.reason}; "
+            f"name another with --env-cache-dir"
+        )
+
+
+@dataclasses.dataclass(eq=False)
+class BrokenEnvironment(IsoenvError):
+    """The environment at ``path`` is not what was recorded when it was built."""
+
+    path: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"the environment {self.path} is broken: {self.reason}"
+
+
+@dataclasses.dataclass(eq=False)
+class WorkerError(IsoenvError):
+    """The worker of an environment could not run: how it ended, and its last words."""
+
+    environment: str
+    ending: str
+    output: str = ""
+
+    def __str__(self) -> str:
+        text = f"the worker of environment {self.environment!r} {self.ending}"
+        return f"{text}\n{self.output.rstrip()}" if self.output.strip() else text

@@ -1,0 +1,189 @@
+"""What will be built: :class:`PinnedEnv`, every artefact with its hash, and the key of it all.
+
+A *pin* is what resolving gives; a *lock* is either a file lock or a lock file somebody committed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import sys
+from collections.abc import Mapping
+from typing import Any, NewType
+
+from pytest_isoenv.spec import EnvSpec
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+#: The version of what lies in the store; part of every key and of the store's path.
+SCHEMA = "1"
+
+#: Names one environment's content: equal keys are interchangeable directories.
+EnvKey = NewType("EnvKey", str)
+#: Names one request to resolve: equal intents may share a kept resolution.
+IntentKey = NewType("IntentKey", str)
+
+
+@dataclasses.dataclass(frozen=True)
+class Interpreter:
+    """A Python on this machine, as it described itself when it was probed.
+
+    ``executable`` is the path to start it by, ``real_path`` where that leads; ``size`` (bytes)
+    and ``mtime_ns`` are of the file there, and tell whether the probe still holds.
+    """
+
+    executable: str
+    real_path: str
+    version: str
+    implementation: str
+    abi: str
+    platform: str
+    libc: str
+    size: int
+    mtime_ns: int
+
+    def key_inputs(self) -> dict[str, str]:
+        """What an environment built on this interpreter hangs on; modification times do not count."""
+        return {
+            "python": self.version,
+            "implementation": self.implementation,
+            "abi": self.abi,
+            "platform": self.platform,
+            "libc": self.libc,
+            "interpreter": self.real_path,
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class Artefact:
+    """One distribution that will be installed from an index, an archive or a repository."""
+
+    name: str
+    version: str
+    digest: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A wheel or source tree of this machine; goes in last, without its dependencies.
+
+    ``digest`` is over the content (for an editable tree: over its metadata files only, since the
+    code stays where it is).
+    """
+
+    path: str
+    digest: str
+    editable: bool = False
+
+    @property
+    def is_wheel(self) -> bool:
+        """Whether this is a built wheel, as opposed to a tree that must be built."""
+        return self.path.endswith(".whl")
+
+
+@dataclasses.dataclass(frozen=True)
+class Resolution:
+    """What resolving gave: PEP 751 documents, and the local trees that requirements named."""
+
+    pylocks: tuple[str, ...]
+    trees: tuple[tuple[str, bool], ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class PinnedEnv:
+    """An environment with nothing left open: the same pins give the same content anywhere."""
+
+    spec: EnvSpec
+    interpreter: Interpreter
+    pylocks: tuple[str, ...]
+    sources: tuple[Source, ...]
+
+    @property
+    def artefacts(self) -> list[Artefact]:
+        """The pinned distributions, sorted by name."""
+        found = {artefact for text in self.pylocks for artefact in read_pylock(text)}
+        return sorted(found, key=lambda artefact: (artefact.name, artefact.version))
+
+    def key_inputs(self) -> dict[str, str]:
+        """Everything the key is made of, by name, so that a change of key can be explained.
+
+        The values of variables may be secrets: only their hashes stand here.
+        """
+        inputs = {"schema": SCHEMA, "backend": self.spec.backend, **self.interpreter.key_inputs()}
+        for artefact in self.artefacts:
+            inputs[f"package {artefact.name}"] = f"{artefact.version} {artefact.digest}"
+        for source in self.sources:
+            kind = "editable" if source.editable else "local"
+            inputs[f"{kind} {source.path}"] = source.digest
+        for name, value in self.spec.variables:
+            inputs[f"variable {name}"] = digest(value)
+        return inputs
+
+    def key(self) -> EnvKey:
+        """The hash over :meth:`key_inputs`."""
+        return EnvKey(digest_of(self.key_inputs()))
+
+
+def digest(text: str) -> str:
+    """A short SHA-256 of a text."""
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:20]
+
+
+def digest_of(inputs: Mapping[str, str]) -> str:
+    """A short SHA-256 over named inputs, whatever their order."""
+    return digest("\n".join(f"{name}={inputs[name]!r}" for name in sorted(inputs)))
+
+
+def explain(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+    """What changed between two environments' key inputs, such as ``python 3.12.4 -> 3.12.5``."""
+    changes = []
+    for name in sorted(set(old) | set(new)):
+        before, after = old.get(name), new.get(name)
+        if before == after:
+            continue
+        label = name.removeprefix("package ")
+        if before is None:
+            changes.append(f"{label} added")
+        elif after is None:
+            changes.append(f"{label} removed")
+        else:
+            changes.append(_change(label, before, after))
+    return changes
+
+
+def _change(label: str, before: str, after: str) -> str:
+    was, now = before.split(" ")[0], after.split(" ")[0]
+    if was == now or label.startswith(("local ", "editable ", "variable ")):
+        return f"{label}: other content"
+    return f"{label} {was} -> {now}"
+
+
+def read_pylock(text: str) -> list[Artefact]:
+    """The artefacts that a PEP 751 document names.
+
+    The digest of each covers all its files (a package may have a wheel for each platform), or
+    where it has no hash (a repository) the commit.
+    """
+    return [
+        Artefact(package["name"], str(package.get("version", "")), digest(repr(_content(package))))
+        for package in tomllib.loads(text).get("packages", [])
+        if "directory" not in package
+    ]
+
+
+def _content(package: Mapping[str, Any]) -> list[str]:
+    files = [*package.get("wheels", []), package.get("sdist"), package.get("archive")]
+    hashes = [f"{k}:{v}" for file in files if file for k, v in file.get("hashes", {}).items()]
+    return sorted(hashes) or [str(package.get("vcs", {}).get("commit-id", package))]
+
+
+def pylock_trees(text: str) -> list[tuple[str, bool]]:
+    """The local source trees that a PEP 751 document names: their paths, and whether editable."""
+    return [
+        (package["directory"]["path"], bool(package["directory"].get("editable", False)))
+        for package in tomllib.loads(text).get("packages", [])
+        if "directory" in package
+    ]
