@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,14 +57,14 @@ class Declarations:
         return combine([*layers, *closer])
 
 
-def load(root: Path) -> Declarations:
-    """Read the declarations of the project at ``root``.
+def load(root: Path, backends: Iterable[str] = ("uv",)) -> Declarations:
+    """Read the declarations of the project at ``root``; ``backends`` are those installed.
 
     Raises :exc:`~pytest_isoenv.errors.ConfigError` with every problem of every file.
     """
     problems: list[Problem] = []
     pyproject = _read_toml(root / "pyproject.toml", problems)
-    around = _surroundings(root, pyproject)
+    around = _surroundings(root, pyproject, frozenset(backends))
     tables = [
         ("pyproject.toml [tool.isoenv]", pyproject.get("tool", {}).get("isoenv", {})),
         (YAML_NAME, _read_yaml(root / YAML_NAME, problems)),
@@ -182,7 +182,9 @@ def _implied_base(around: Surroundings) -> Layer:
     return Layer(project="editable")
 
 
-def _surroundings(root: Path, pyproject: Mapping[str, Any]) -> Surroundings:
+def _surroundings(
+    root: Path, pyproject: Mapping[str, Any], backends: frozenset[str]
+) -> Surroundings:
     project = pyproject.get("project", {})
     dynamic = "optional-dependencies" in project.get("dynamic", ()) or "project" not in pyproject
     extras = frozenset(
@@ -196,6 +198,7 @@ def _surroundings(root: Path, pyproject: Mapping[str, Any]) -> Surroundings:
         has_project=has_project,
         extras=None if dynamic and has_project else extras,
         groups=pyproject.get("dependency-groups", {}),
+        backends=backends,
     )
 
 

@@ -33,13 +33,14 @@ class InvalidValueError(ValueError):
 class Surroundings:
     """What the rules of some fields look at: the rootdir, and the project that lies in it.
 
-    ``extras`` is None where the project computes them at build time, so nobody can say.
+    ``backends`` are the names of those that are installed. ``extras`` is None where the project computes them at build time, so nobody can say.
     """
 
     root: Path
     has_project: bool = False
     extras: frozenset[str] | None = frozenset()
     groups: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    backends: frozenset[str] = frozenset({"uv"})
 
 
 def choices(value: str, known: Iterable[str]) -> str:
@@ -102,6 +103,10 @@ def _choice(*allowed: str) -> Callable[[Any, Surroundings], str]:
         return str(value)
 
     return parse
+
+
+def _backend(value: Any, around: Surroundings) -> str:
+    return _choice(*sorted(around.backends))(value, around)
 
 
 def _project(value: Any, around: Surroundings) -> str:
@@ -215,6 +220,6 @@ FIELDS: Mapping[str, tuple[str, Callable[[Any, Surroundings], Any]]] = {
     "env": ("variables", _variables),
     "prepend-paths": ("prepend_paths", _directories),
     "refresh": ("refresh", _flag),
-    "backend": ("backend", _text),
+    "backend": ("backend", _backend),
     "missing-interpreter": ("missing_interpreter", _choice(*MISSING_INTERPRETER_CHOICES)),
 }

@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import sys
+import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ class Interpreters:
         self._processes = processes
         self._memory = memory
         self._known: dict[str, Any] = read_json(memory) or {}
+        self._lock = threading.RLock()
 
     def find(self, request: str | None) -> Interpreter:
         """The interpreter for a version (``3.12``), a path or a name; None is the host's own.
@@ -51,6 +53,10 @@ class Interpreters:
         Of several that fit a version, the host's own comes first, then the newest. Raises
         :exc:`~pytest_isoenv.errors.InterpreterNotFound`.
         """
+        with self._lock:
+            return self._find(request)
+
+    def _find(self, request: str | None) -> Interpreter:
         own = self._probe(Path(getattr(sys, "_base_executable", sys.executable)))
         if request is None:
             found = own
@@ -65,8 +71,10 @@ class Interpreters:
     def _by_name(self, name: str) -> Interpreter | None:
         if name[0].isdigit():
             return None
-        path = shutil.which(name, path=self._settings.environ.get("PATH"))
-        return self._probe(Path(path)) if path else None
+        found = shutil.which(name, path=self._settings.environ.get("PATH"))
+        if found is None or (_VERSION.match(name) and _is_script(Path(found))):
+            return None  # a shim that would have to run each time: the version says it all
+        return self._probe(Path(found))
 
     def _by_version(self, request: str, own: Interpreter | None) -> Interpreter | None:
         match = _VERSION.match(request)
@@ -93,7 +101,7 @@ class Interpreters:
     def _versions(self, own: Interpreter | None) -> list[str]:
         probed = [own, *self._probe_all(_executables())]
         versions = {python.version for python in probed if python}
-        return sorted(versions, key=_numbers)
+        return sorted((v for v in versions if _numbers(v) >= OLDEST), key=_numbers)
 
     def _probe_all(self, paths: Iterable[Path]) -> list[Interpreter]:
         return [python for python in map(self._probe, paths) if python is not None]
@@ -166,10 +174,14 @@ def _is_new_binary(path: Path, seen: set[Path]) -> bool:
         if identity in seen:
             return False
         seen.add(identity)
-        with path.open("rb") as file:
-            return file.read(2) != b"#!"
+        return not _is_script(path)
     except OSError:
         return False
+
+
+def _is_script(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(2) == b"#!"
 
 
 def _numbers(version: str) -> tuple[int, ...]:

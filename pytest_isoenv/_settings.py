@@ -89,16 +89,6 @@ _FOR_INSTALLERS = frozenset(
 )
 _INSTALLER_PREFIXES = ("UV_INDEX_",)
 
-#: Variables that decide where packages come from, and so belong to what a resolution hangs on.
-INDEX_VARIABLES = (
-    "UV_DEFAULT_INDEX",
-    "UV_INDEX_URL",
-    "UV_INDEX",
-    "UV_EXTRA_INDEX_URL",
-    "UV_FIND_LINKS",
-)
-
-
 @dataclasses.dataclass(frozen=True)
 class Settings:
     """How this run uses the machine.

@@ -1,0 +1,282 @@
+"""The first half of the chain: EnvSpec -> PinnedEnv -> EnvKey -> Environment."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+from pytest_isoenv._files import content_digest, read_json, write_json
+from pytest_isoenv._interpreters import Interpreters
+from pytest_isoenv._process import Processes
+from pytest_isoenv._settings import Settings
+from pytest_isoenv._store import Entry, Store
+from pytest_isoenv.backend import Backend, Wanted
+from pytest_isoenv.environment import Environment, activated, python_of
+from pytest_isoenv.errors import BrokenEnvironment, CommandError
+from pytest_isoenv.pinned import (
+    SCHEMA,
+    Interpreter,
+    IntentKey,
+    PinnedEnv,
+    Resolution,
+    Source,
+    digest,
+    digest_of,
+)
+from pytest_isoenv.spec import EnvName, EnvSpec, is_path
+
+#: The oldest pytest that a worker runs.
+OLDEST_PYTEST = "7.0"
+
+# Asks a finished environment, through itself, what it is.
+_INSPECT = """
+import json, os, platform, sys, sysconfig
+from importlib.metadata import distributions
+packages = {}
+for dist in distributions():
+    if dist.metadata["Name"]:
+        packages.setdefault(dist.metadata["Name"], dist.version)
+site_packages = sysconfig.get_path("purelib")
+real = os.path.realpath(sys.executable)
+print(json.dumps({
+    "prefix": sys.prefix,
+    "python": platform.python_version(),
+    "real_path": real,
+    "interpreter_file": [os.stat(real).st_size, os.stat(real).st_mtime_ns],
+    "site_packages": site_packages,
+    "distributions": sorted(set(os.listdir(site_packages)) - {"__pycache__"}),
+    "packages": packages,
+}))
+"""
+
+# A project's files that its metadata may come from; its code does not change what it depends on.
+_METADATA = ("pyproject.toml", "setup.py", "setup.cfg", "*requirements*.txt", "requirements/*.txt")
+
+#: Called with an environment's name when work on it begins that may take a while.
+Notify = Callable[[EnvName], None]
+
+
+class Provisioner:
+    """Turns requests into environments; the same request twice in a run is one environment."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        processes: Processes,
+        backends: Mapping[str, Backend],
+        notify: Notify = lambda name: None,
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._processes = processes
+        self._backends = backends
+        self._notify = notify
+        self._interpreters = Interpreters(settings, processes, store.interpreters)
+        self._lock = threading.Lock()
+        self._locks: dict[EnvSpec, threading.Lock] = {}
+        self._ready: dict[EnvSpec, Environment] = {}
+
+    def environment(self, name: EnvName, spec: EnvSpec) -> Environment:
+        """The environment for a request, cached or built now.
+
+        Raises the errors of :mod:`pytest_isoenv.errors` but ConfigError.
+        """
+        with self._lock:
+            lock = self._locks.setdefault(spec, threading.Lock())
+        with lock:
+            if spec not in self._ready:
+                self._ready[spec] = self._provision(name, spec)
+            return self._ready[spec]
+
+    def _provision(self, name: EnvName, spec: EnvSpec) -> Environment:
+        interpreter = self._interpreters.find(spec.python)
+        pinned = self._pin(name, spec, interpreter)
+        entry = self._enter(name, pinned)
+        return self._environment(name, pinned, entry)
+
+    # EnvSpec -> PinnedEnv
+
+    def _pin(self, name: EnvName, spec: EnvSpec, interpreter: Interpreter) -> PinnedEnv:
+        backend = self._backends[spec.backend]
+        environ = self._settings.installer_environ
+        wanted = Wanted(
+            spec,
+            interpreter,
+            pytest_requirements(spec, interpreter),
+            self._settings.root,
+            environ,
+        )
+        resolution = self._resolution(name, backend, wanted)
+        trees = [self._source(path, editable) for path, editable in resolution.trees]
+        local = [self._source(path, editable=False) for path in spec.local]
+        return PinnedEnv(spec, interpreter, resolution.pylocks, (*trees, *local))
+
+    def _resolution(self, name: EnvName, backend: Backend, wanted: Wanted) -> Resolution:
+        if self._is_ephemeral(wanted.spec):
+            self._notify(name)
+            return backend.resolve(wanted, self._store.ephemeral(), self._run)
+        intent = _intent(backend, wanted)
+        kept = None if self._settings.upgrade else _kept(self._store.kept_resolution(intent))
+        if kept is not None:
+            return kept
+        self._notify(name)
+        with self._store.resolution(intent) as directory:
+            kept = None if self._settings.upgrade else _kept(directory)
+            if kept is None:
+                directory.mkdir(parents=True, exist_ok=True)
+                kept = backend.resolve(wanted, directory, self._run)
+                write_json(directory / "pin.json", {"pylocks": kept.pylocks, "trees": kept.trees})
+            return kept
+
+    def _source(self, text: str, editable: bool) -> Source:
+        path = (self._settings.root / Path(text).expanduser()).resolve()
+        return Source(
+            path=str(path),
+            digest=_metadata_digest(path) if editable else content_digest(path),
+            editable=editable,
+        )
+
+    # PinnedEnv -> EnvKey -> directory
+
+    def _enter(self, name: EnvName, pinned: PinnedEnv) -> Entry:
+        def build(directory: Path) -> Mapping[str, Any]:
+            self._notify(name)
+            return self._create(pinned, directory)
+
+        if self._is_ephemeral(pinned.spec):
+            return self._store.throw_away(build)
+        backend = self._backends[pinned.spec.backend]
+        return self._store.ensure(
+            pinned.key(),
+            pinned.key_inputs(),
+            label=f"{self._settings.root}\0{name}",
+            build=build,
+            check=lambda entry: backend.check(entry.directory, entry.facts),
+        )
+
+    def _is_ephemeral(self, spec: EnvSpec) -> bool:
+        return self._settings.refresh or spec.refresh
+
+    def _create(self, pinned: PinnedEnv, directory: Path) -> Mapping[str, Any]:
+        self._backends[pinned.spec.backend].create(pinned, directory, self._run)
+        facts = self._inspect(directory)
+        if facts["python"] != pinned.interpreter.version:
+            built_with = f"Python {facts['python']}, not {pinned.interpreter.version}"
+            raise BrokenEnvironment(str(directory), f"it was built with {built_with}")
+        if "pytest" not in facts["packages"]:
+            raise BrokenEnvironment(str(directory), "pytest is not installed in it")
+        return facts
+
+    def _inspect(self, directory: Path) -> dict[str, Any]:
+        command = [python_of(directory), "-I", "-c", _INSPECT]
+        answer = self._processes.run(command, environ=self._settings.worker_environ)
+        if answer.status != 0:
+            raise BrokenEnvironment(str(directory), f"its Python does not run: {answer.output}")
+        facts: dict[str, Any] = json.loads(answer.stdout)
+        facts["packages"] = {
+            str(canonicalize_name(name)): version for name, version in facts["packages"].items()
+        }
+        return facts
+
+    # directory -> Environment
+
+    def _environment(self, name: EnvName, pinned: PinnedEnv, entry: Entry) -> Environment:
+        environ = activated(
+            self._settings.worker_environ, entry.directory, pinned.spec, self._settings.root
+        )
+        return Environment(
+            name=name,
+            path=entry.directory,
+            python=python_of(entry.directory),
+            version=entry.facts["python"],
+            packages=dict(sorted(entry.facts["packages"].items())),
+            key=pinned.key(),
+            provisioned=entry.provisioned,
+            seconds=round(entry.seconds, 3),
+            why=entry.why,
+            environ=environ,
+            spec=pinned.spec,
+        )
+
+    def _run(
+        self, args: Sequence[str | Path], *, purpose: str, failure: Any, cwd: Path | None = None
+    ) -> str:
+        ended = self._processes.run(args, environ=self._settings.installer_environ, cwd=cwd)
+        if ended.status != 0:
+            error: CommandError = failure(
+                purpose, ended.command, ended.status, ended.output, _hint(ended.output)
+            )
+            raise error
+        return ended.stdout
+
+
+def _hint(output: str) -> str:
+    """What to do about an installer's failure, where its words give it away."""
+    text = output.lower()
+    if "no solution found" in text:
+        return "loosen one of the requirements named above, or give this environment another Python"
+    network = ("error sending request", "dns error", "failed to fetch", "could not connect")
+    if any(sign in text for sign in network):
+        return "check the network and the index (UV_DEFAULT_INDEX), then run again"
+    if "failed to build" in text or "build backend" in text:
+        return "see what the build says above; a wheel for this Python, or a compiler, may be missing"
+    return ""
+
+
+def pytest_requirements(spec: EnvSpec, interpreter: Interpreter) -> list[str]:
+    """What is asked of pytest itself, best first: the host's version, else any that a worker runs.
+
+    A requirement of the user's own that excludes the host's version rules the first one out.
+    """
+    host = importlib.metadata.distribution("pytest")
+    anything = f"pytest>={OLDEST_PYTEST}"
+    supported = SpecifierSet(host.metadata["Requires-Python"] or "")
+    own = [Requirement(text) for text in spec.requirements if not is_path(text)]
+    asked = [r.specifier for r in own if canonicalize_name(r.name) == "pytest"]
+    fits = all(specifier.contains(host.version, prereleases=True) for specifier in asked)
+    if fits and supported.contains(interpreter.version, prereleases=True):
+        return [f"pytest=={host.version}", anything]
+    return [anything]
+
+
+def _intent(backend: Backend, wanted: Wanted) -> IntentKey:
+    """Names everything that a resolution hangs on; equal intents share a kept resolution."""
+    spec, root = wanted.spec, wanted.root
+    inputs = {
+        "schema": SCHEMA,
+        "backend": backend.name,
+        **wanted.interpreter.key_inputs(),
+        **backend.index_inputs(wanted.installer_environ),
+        "requirements": "\n".join(spec.requirements),
+        "pytest": "\n".join(wanted.pytest_requirements),
+        "lock": content_digest(root / spec.lock) if spec.lock else "",
+    }
+    if spec.project != "none":
+        inputs["project"] = f"{spec.project} {root} {spec.extras} {_metadata_digest(root)}"
+    for text in filter(is_path, spec.requirements):
+        path = root / Path(text.partition("[")[0]).expanduser()
+        inputs[f"path {path}"] = _metadata_digest(path)
+    return IntentKey(digest_of(inputs))
+
+
+def _kept(directory: Path) -> Resolution | None:
+    pin = read_json(directory / "pin.json")
+    if not pin:
+        return None
+    return Resolution(tuple(pin["pylocks"]), tuple((path, edit) for path, edit in pin["trees"]))
+
+
+def _metadata_digest(path: Path) -> str:
+    if path.is_file():
+        return content_digest(path)
+    files = sorted({file for pattern in _METADATA for file in path.glob(pattern)})
+    return digest("\n".join(f"{file.name} {content_digest(file)}" for file in files))

@@ -1,0 +1,136 @@
+"""Reading one request: the arguments of ``@pytest.mark.env`` and of the ``isoenv`` factory."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from packaging.requirements import Requirement
+
+from pytest_isoenv._config import HOST, Declarations
+from pytest_isoenv._fields import InvalidValueError, choices, parse_layer, requirement
+from pytest_isoenv.errors import Problem
+from pytest_isoenv.spec import EnvName, EnvSpec, Layer, is_bare_word, is_path, unite_requirements
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What one marker asks for.
+
+    ``id`` is the part of node ids that tells variants apart, and the environment's name in
+    reports. ``spec`` is None for :data:`~pytest_isoenv._config.HOST`: run it here.
+    """
+
+    name: EnvName
+    spec: EnvSpec | None
+
+    @property
+    def id(self) -> str:
+        """The variant's part of a node id."""
+        return self.name
+
+
+def read_request(
+    args: Sequence[Any], fields: Mapping[str, Any], where: str, declarations: Declarations
+) -> tuple[Request | None, list[Problem]]:
+    """Check a marker's arguments: the request, or everything that is wrong with them."""
+    keywords = dict(fields)
+    problems: list[Problem] = []
+    given_id = _read_id(keywords.pop("id", None), where, problems)
+    layer = _read_layer(keywords, where, declarations, problems)
+    named, requirements = _read_positional(args, where, declarations, problems)
+    if not args and not fields:
+        problems.append(Problem(where, "env() needs a requirement, a declared name, or a field"))
+    if HOST in named and (len(args) > 1 or keywords):
+        problems.append(Problem(where, f"{HOST!r} stands alone: nothing can be added to it"))
+    if len(named) > 1:
+        problems.append(Problem(where, f"one environment at a time, not {' and '.join(named)}"))
+    if problems:
+        return None, problems
+    if named == [HOST]:
+        return Request(EnvName(given_id or HOST), None), []
+    closer = dataclasses.replace(
+        layer, requirements=unite_requirements([*layer.requirements, *requirements])
+    )
+    spec = declarations.spec(named[0] if named else None, closer)
+    name = given_id or derive_name(named, closer)
+    return Request(EnvName(name), spec), []
+
+
+def _read_id(value: Any, where: str, problems: list[Problem]) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value or re.search(r"\s|::|[\[\]]", value):
+        problems.append(Problem(f"{where}.id", f"{value!r} is not a text without spaces, '::', [ ]"))
+        return None
+    return value
+
+
+def _read_layer(
+    keywords: dict[str, Any], where: str, declarations: Declarations, problems: list[Problem]
+) -> Layer:
+    """The fields of a marker: those of the config, in Python's spelling."""
+    if "deps" in keywords:
+        keywords["dependencies"] = keywords.pop("deps")
+    config_spelling = {key.replace("_", "-"): value for key, value in keywords.items()}
+    layer, found = parse_layer(config_spelling, where, declarations.around)
+    problems += found
+    return layer
+
+
+def _read_positional(
+    args: Sequence[Any], where: str, declarations: Declarations, problems: list[Problem]
+) -> tuple[list[str], list[str]]:
+    named, requirements = [], []
+    for arg in args:
+        if not isinstance(arg, str):
+            problems.append(Problem(where, f"{arg!r} is neither a requirement nor a name"))
+        elif arg in declarations.layers or arg == HOST:
+            named.append(arg)
+        elif is_bare_word(arg):
+            problems.append(Problem(where, _unknown_name(arg, declarations)))
+        else:
+            try:
+                requirements.append(requirement(arg, declarations.around))
+            except InvalidValueError as error:
+                problems.append(Problem(where, str(error)))
+    return named, requirements
+
+
+def _unknown_name(word: str, declarations: Declarations) -> str:
+    known = choices(word, declarations.layers)
+    return (
+        f"{word!r} is not a declared environment; declared are: {known}. "
+        f"For any version of a package of that name write deps=[{word!r}]"
+    )
+
+
+def derive_name(named: Sequence[str], layer: Layer) -> str:
+    """A readable id from what was asked for: ``requests-2.28.2``, ``old+py3.9``."""
+    parts = list(named)
+    parts += [_label(text) for text in layer.requirements]
+    parts += [_label(path) for path in layer.local]
+    parts += [_label(layer.lock)] if layer.lock else []
+    parts += [_python_label(layer.python)] if layer.python else []
+    parts += [f"{name}={value}" for name, value in layer.variables if not parts]
+    return re.sub(r"\s|::|[\[\]]", "_", "+".join(parts)) or "env"
+
+
+def _label(text: str) -> str:
+    if is_path(text):
+        stem = text.rstrip("/").replace("\\", "/").rpartition("/")[2]
+        return stem.removesuffix(".toml").partition("-py")[0].removesuffix(".whl") or "here"
+    parsed = Requirement(text)
+    versions = str(parsed.specifier)
+    if versions.startswith("==") and "," not in versions:
+        versions = "-" + versions.removeprefix("==").removesuffix(".*")
+    extras = f"({'+'.join(sorted(parsed.extras))})" if parsed.extras else ""
+    return f"{parsed.name}{extras}{versions}"
+
+
+def _python_label(python: str) -> str:
+    if is_path(python):
+        return _label(python)
+    return python if python[0].isalpha() else f"py{python}"

@@ -1,0 +1,192 @@
+"""Which items want which environment: marks on items -> requests, and variants of items."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+
+from pytest_isoenv._config import HOST, Declarations
+from pytest_isoenv._requests import Request, read_request
+from pytest_isoenv.errors import Problem
+
+MARK = "env"
+#: The parameter that tells the variants of a test function apart.
+PARAMETER = "_isoenv_variant"
+_REQUEST = pytest.StashKey[Request]()
+
+
+class Selector:
+    """Reads the marks of one run's items, each distinct mark once; gathers what is wrong."""
+
+    def __init__(self, declarations: Declarations) -> None:
+        self.problems: dict[str, Problem] = {}
+        self._declarations = declarations
+        self._read: dict[str, Request | None] = {}
+        self._default = self._default_request()
+
+    def _default_request(self) -> Request | None:
+        name = self._declarations.default
+        if name == HOST:
+            return None
+        return self._request((name,), {}, "default")
+
+    def variants(self, node: pytest.Item) -> list[Request]:
+        """The requests of the closest marks: a function's replace those of its class and module.
+
+        Problems are kept in :attr:`problems`, for all of them to be raised at once.
+        """
+        marks = closest_marks(node)
+        requests = [self._of_mark(mark, node.nodeid) for mark in marks]
+        found = [request for request in requests if request is not None]
+        self._check_distinct(found, node.nodeid)
+        return found
+
+    def _check_distinct(self, requests: Sequence[Request], where: str) -> None:
+        ids = [request.id for request in requests]
+        for name in sorted({name for name in ids if ids.count(name) > 1}):
+            what = f"two variants have the id {name!r}; give one of them another with id="
+            self.problems.setdefault(f"{where} {name}", Problem(where, what))
+
+    def _of_mark(self, mark: pytest.Mark, where: str) -> Request | None:
+        return self._request(mark.args, mark.kwargs, f"{where}: @pytest.mark.{MARK}")
+
+    def _request(self, args: Sequence[Any], fields: Any, where: str) -> Request | None:
+        key = repr((args, sorted(fields.items())))
+        if key not in self._read:
+            request, problems = read_request(args, fields, where, self._declarations)
+            self._read[key] = request
+            # A mark on a module is met once for each of its tests, and said once.
+            self.problems.update({str(problem): problem for problem in problems})
+        return self._read[key]
+
+    def parametrize(self, metafunc: pytest.Metafunc) -> None:
+        """Make one call of a test function for each of its variants, if it has several."""
+        variants = self.variants(metafunc.definition)
+        if len(variants) > 1:
+            metafunc.fixturenames.append(PARAMETER)
+            ids = [request.id for request in variants]
+            metafunc.parametrize(PARAMETER, variants, ids=ids, scope="function")
+
+    def assign(self, item: pytest.Item) -> None:
+        """Decide where an item runs; what was decided is read by :func:`request_of`."""
+        variant = _parameter(item)
+        if variant is None and not isinstance(item, Variant):
+            variants = self.variants(item)
+            variant = variants[0] if variants else self._default_for(item)
+        if variant is not None and variant.spec is not None:
+            item.stash[_REQUEST] = variant
+
+    def _default_for(self, item: pytest.Item) -> Request | None:
+        # A test that handles environments itself stays where their handles are.
+        return None if "isoenv" in getattr(item, "fixturenames", ()) else self._default
+
+    def expand(self, item: pytest.Item) -> list[pytest.Item]:
+        """The variants of an item that has no parameters to tell them apart (unittest, doctest)."""
+        if _parameter(item) is not None or isinstance(item, Variant):
+            return [item]
+        variants = self.variants(item)
+        if len(variants) < 2:
+            return [item]
+        return [Variant.of(item, request) for request in variants]
+
+
+class Variant(pytest.Item):
+    """Stands on the host for one environment's run of an item that cannot be parametrized."""
+
+    original: pytest.Item
+
+    @classmethod
+    def of(cls, original: pytest.Item, request: Request) -> Variant:
+        """The variant of ``original`` that runs as ``request`` says."""
+        parent = original.parent
+        assert parent is not None
+        variant: Variant = cls.from_parent(parent, name=f"{original.name}[{request.id}]")
+        variant.original = original
+        variant.own_markers = list(original.own_markers)
+        variant.keywords.update(
+            {name: original.keywords[name] for name in original.keywords if name != original.name}
+        )
+        variant.extra_keyword_matches.update(original.extra_keyword_matches)
+        if request.spec is not None:
+            variant.stash[_REQUEST] = request
+        return variant
+
+    def reportinfo(self) -> tuple[Any, int | None, str]:
+        """Where the original stands, under the variant's name."""
+        path, line, domain = self.original.reportinfo()
+        request = request_of(self)
+        return path, line, f"{domain}[{request.id}]" if request else domain
+
+    def setup(self) -> None:
+        """Only a variant that runs on the host gets here; the original does the work."""
+        self.original.setup()
+
+    def runtest(self) -> None:
+        """Run the original."""
+        self.original.runtest()
+
+    def teardown(self) -> None:
+        """Tear the original down."""
+        self.original.teardown()
+
+
+def request_of(item: pytest.Item) -> Request | None:
+    """The environment that an item runs in; None for the host."""
+    return item.stash.get(_REQUEST, None)
+
+
+def id_there(item: pytest.Item) -> str:
+    """The node id that plain pytest gives this test in its environment: without the variant."""
+    request = request_of(item)
+    if isinstance(item, Variant):
+        return item.original.nodeid
+    if request is None or _parameter(item) is None:
+        return item.nodeid
+    head, _, parameters = item.nodeid.partition("[")
+    others = _without(request.id, parameters.removesuffix("]"))
+    return f"{head}[{others}]" if others else head
+
+
+def _without(variant: str, parameters: str) -> str:
+    """``old-case1`` -> ``case1``: ours is the first, unless another plugin came before."""
+    if parameters == variant:
+        return ""
+    if parameters.startswith(f"{variant}-"):
+        return parameters[len(variant) + 1 :]
+    if parameters.endswith(f"-{variant}"):
+        return parameters[: -len(variant) - 1]
+    return parameters.replace(f"-{variant}-", "-", 1)
+
+
+def closest_marks(node: pytest.Item) -> list[pytest.Mark]:
+    """The env marks of the innermost node that has any, in the order in which they are read.
+
+    Decorators are applied bottom up, but read top down; a module's ``pytestmark`` is a list.
+    """
+    parameter_marks = [mark for mark in _parameter_marks(node) if mark.name == MARK]
+    if parameter_marks:
+        return parameter_marks
+    for holder, marks in _marks_by_node(node):
+        return marks if isinstance(holder, pytest.Module) else marks[::-1]
+    return []
+
+
+def _marks_by_node(node: pytest.Item) -> Iterator[tuple[Any, list[pytest.Mark]]]:
+    for holder in reversed(node.listchain()):
+        marks = [mark for mark in holder.own_markers if mark.name == MARK]
+        if marks:
+            yield holder, marks
+
+
+def _parameter_marks(node: pytest.Item) -> Sequence[pytest.Mark]:
+    """The marks of ``pytest.param(..., marks=...)``, which are closer than the function's."""
+    callspec = getattr(node, "callspec", None)
+    return getattr(callspec, "marks", ())
+
+
+def _parameter(item: pytest.Item) -> Request | None:
+    callspec = getattr(item, "callspec", None)
+    found = callspec.params.get(PARAMETER) if callspec is not None else None
+    return found if isinstance(found, Request) else None

@@ -1,0 +1,81 @@
+"""What a backend must do: the Protocol that ``uv`` satisfies, and that third parties can."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from pytest_isoenv.pinned import Interpreter, PinnedEnv, Resolution
+from pytest_isoenv.spec import EnvSpec
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """What a backend resolves: a spec, the interpreter it is for, and what it needs to run tests.
+
+    ``pytest_requirements`` are tried in turn, each together with everything else: the host's own
+    pytest first, any version that fits last. ``root`` is what relative paths start from.
+    ``installer_environ`` are the host's variables that an installer may see.
+    """
+
+    spec: EnvSpec
+    interpreter: Interpreter
+    pytest_requirements: Sequence[str]
+    root: Path
+    installer_environ: Mapping[str, str]
+
+
+class Run(Protocol):
+    """Runs an installer's command with the variables an installer may see.
+
+    Raises the :class:`~pytest_isoenv.errors.CommandError` given as ``failure`` (a class) for an
+    exit status other than 0, with the command and its output.
+    """
+
+    def __call__(
+        self, args: Sequence[str | Path], *, purpose: str, failure: Any, cwd: Path | None = None
+    ) -> str:
+        """Run ``args`` and return its standard output."""
+        ...
+
+
+class Backend(Protocol):
+    """Resolves and creates environments. A module with these names satisfies it, too.
+
+    A backend keeps no state and takes no locks: the store decides when it is called. ``name`` is
+    the value of the key ``backend`` that selects it.
+    """
+
+    name: str
+
+    def index_inputs(self, environ: Mapping[str, str]) -> dict[str, str]:
+        """What of the installer's variables decides where packages come from, for the key."""
+        ...
+
+    def resolve(self, wanted: Wanted, directory: Path, run: Run) -> Resolution:
+        """Pin everything; ``directory`` is kept, and is the place for input and output files.
+
+        Raises :exc:`~pytest_isoenv.errors.ResolutionError`.
+        """
+        ...
+
+    def create(self, pinned: PinnedEnv, directory: Path, run: Run) -> None:
+        """Build the environment in an empty directory.
+
+        Raises :exc:`~pytest_isoenv.errors.BuildError`.
+        """
+        ...
+
+    def check(self, directory: Path, facts: Mapping[str, Any]) -> str | None:
+        """Why a finished environment cannot be used any more; None if it can.
+
+        Called on every hit, so it starts no process. ``facts`` are what was recorded through the
+        environment when it was built.
+        """
+        ...
+
+
+#: Gives the backend of a name; raises :exc:`KeyError` for an unknown one.
+Backends = Callable[[str], Backend]
