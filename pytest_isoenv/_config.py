@@ -57,8 +57,13 @@ class Declarations:
         return combine([*layers, *closer])
 
 
-def load(root: Path, backends: Iterable[str] = ("uv",)) -> Declarations:
-    """Read the declarations of the project at ``root``; ``backends`` are those installed.
+def load(
+    root: Path, backends: Iterable[str] = ("uv",), from_plugins: Iterable[Any] = ()
+) -> Declarations:
+    """Read the declarations of the project at ``root``.
+
+    ``backends`` are the names of those installed, ``from_plugins`` tables of environments that
+    plugins declare.
 
     Raises :exc:`~pytest_isoenv.errors.ConfigError` with every problem of every file.
     """
@@ -69,6 +74,7 @@ def load(root: Path, backends: Iterable[str] = ("uv",)) -> Declarations:
         ("pyproject.toml [tool.isoenv]", pyproject.get("tool", {}).get("isoenv", {})),
         (YAML_NAME, _read_yaml(root / YAML_NAME, problems)),
     ]
+    tables += [("a plugin", {"environments": environments}) for environments in from_plugins]
     declared = _Declared(around)
     for where, table in tables:
         declared.add(where, table)

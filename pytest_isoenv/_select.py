@@ -89,7 +89,7 @@ class Selector:
         variants = self.variants(item)
         if len(variants) < 2:
             return [item]
-        return [Variant.of(item, request) for request in variants]
+        return [item if v.spec is None else Variant.of(item, v) for v in variants]
 
 
 class Variant(pytest.Item):
@@ -109,27 +109,17 @@ class Variant(pytest.Item):
             {name: original.keywords[name] for name in original.keywords if name != original.name}
         )
         variant.extra_keyword_matches.update(original.extra_keyword_matches)
-        if request.spec is not None:
-            variant.stash[_REQUEST] = request
+        variant.stash[_REQUEST] = request
         return variant
 
     def reportinfo(self) -> tuple[Any, int | None, str]:
         """Where the original stands, under the variant's name."""
         path, line, domain = self.original.reportinfo()
-        request = request_of(self)
-        return path, line, f"{domain}[{request.id}]" if request else domain
-
-    def setup(self) -> None:
-        """Only a variant that runs on the host gets here; the original does the work."""
-        self.original.setup()
+        return path, line, f"{domain}[{self.stash[_REQUEST].id}]"
 
     def runtest(self) -> None:
-        """Run the original."""
-        self.original.runtest()
-
-    def teardown(self) -> None:
-        """Tear the original down."""
-        self.original.teardown()
+        """Never called: a variant always runs in an environment."""
+        raise AssertionError(f"{self.nodeid} was to run in an environment")
 
 
 def request_of(item: pytest.Item) -> Request | None:
@@ -144,9 +134,10 @@ def id_there(item: pytest.Item) -> str:
         return item.original.nodeid
     if request is None or _parameter(item) is None:
         return item.nodeid
-    head, _, parameters = item.nodeid.partition("[")
+    function, _, parameters = item.name.partition("[")
     others = _without(request.id, parameters.removesuffix("]"))
-    return f"{head}[{others}]" if others else head
+    name = f"{function}[{others}]" if others else function
+    return item.nodeid.removesuffix(item.name) + name
 
 
 def _without(variant: str, parameters: str) -> str:

@@ -1,0 +1,138 @@
+"""What of the host's command line a worker gets: every option but those that are the host's job."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+#: An option's name, for messages, and the arguments that pass its value on.
+Option = tuple[str, list[str]]
+
+# Destinations of options that the host acts on itself: it selects, remembers and reports.
+_HOST_ONLY = frozenset(
+    {
+        # selecting and remembering
+        "keyword", "markexpr", "deselect", "lf", "failedfirst", "last_failed_no_failures",
+        "newfirst", "cacheclear", "cacheshow", "stepwise", "stepwise_skip", "stepwise_reset",
+        "collectonly", "continue_on_collection_errors",
+        # reporting
+        "reportchars", "durations", "durations_min", "no_header", "no_summary", "xmlpath",
+        "junitprefix", "color", "pastebin", "show_fixtures", "show_fixtures_per_test", "help",
+        "version", "markers", "fold_skipped", "force_short_summary", "debug", "traceconfig",
+        "log_file", "log_file_mode", "log_file_level", "htmlpath", "self_contained_html", "css",
+        # set for each worker
+        "basetemp", "file_or_dir", "usepdb", "usepdb_cls", "trace",
+        # distributing
+        "numprocesses", "maxprocesses", "maxworkerrestart", "dist", "distload", "tx", "px", "loadgroup",
+        "testrunuid", "rsyncdir", "rsyncignore", "looponfail", "maxschedchunk",
+        # measuring coverage
+        "cov_source", "cov_report", "cov_config", "no_cov_on_fail", "no_cov", "cov_fail_under",
+        "cov_append", "cov_branch", "cov_context", "cov_precision",
+    }
+)  # fmt: skip
+_OURS = "env_"
+
+#: Dests whose value a single option says in full, whatever options led to it.
+_VERBOSITY = "verbose"
+
+
+def forwarded(config: pytest.Config) -> list[Option]:
+    """The options of this run that its workers should have, written out as arguments.
+
+    They are written anew from the parsed values, so whatever set them (the command line, the
+    ini-file's ``addopts``, ``PYTEST_ADDOPTS``) has its effect exactly once.
+    """
+    parser = _argument_parser(config)
+    options: dict[str, Option] = {}
+    for action in parser._actions:
+        if action.dest in _HOST_ONLY or action.dest.startswith(_OURS) or not action.option_strings:
+            continue
+        value = getattr(config.option, action.dest, None)
+        if value is None or value == action.default or action.dest in options:
+            continue
+        arguments = list(_written(action, value))
+        if arguments:
+            options[action.dest] = (action.option_strings[-1], arguments)
+    options.pop("quiet", None)
+    return [*options.values(), *_decided_here(config)]
+
+
+def _decided_here(config: pytest.Config) -> Iterator[Option]:
+    """Options that every worker gets: they keep it from deciding for itself."""
+    yield "-o", ["--override-ini=addopts="]
+    yield "--color", [f"--color={'yes' if _has_markup(config) else 'no'}"]
+    yield "--continue-on-collection-errors", ["--continue-on-collection-errors"]
+    yield "--rootdir", [f"--rootdir={config.rootpath}"]
+    # It would clear what the host's stepwise remembers; the other way to say so is cacheprovider.
+    yield "-p", ["-pno:stepwise"]
+    required = [text for text in config.getini("required_plugins") if not _names_us(text)]
+    if len(required) != len(config.getini("required_plugins")):
+        yield "-o", [f"--override-ini=required_plugins={' '.join(required)}"]
+
+
+def _names_us(requirement: str) -> bool:
+    return requirement.replace("_", "-").startswith("pytest-isoenv")
+
+
+def _has_markup(config: pytest.Config) -> bool:
+    return bool(config.get_terminal_writer().hasmarkup)
+
+
+def _argument_parser(config: pytest.Config) -> argparse.ArgumentParser:
+    parser: Any = config._parser
+    found = getattr(parser, "optparser", None) or parser._getparser()  # pytest 9, pytest 8
+    assert isinstance(found, argparse.ArgumentParser)
+    return found
+
+
+def _written(action: argparse.Action, value: Any) -> Iterator[str]:
+    """The arguments that make ``action``'s parser arrive at ``value``; none if that cannot be said."""
+    option = action.option_strings[-1]
+    if action.dest == _VERBOSITY:
+        yield f"--verbosity={value}"
+    elif action.nargs == 0:
+        yield from _flag(action, option, value)
+    elif isinstance(value, (list, tuple)):
+        repeated = not isinstance(action, argparse._StoreAction)
+        texts = [text for entry in value for text in _text(entry)]
+        yield from [_joined(option, text) for text in texts] if repeated else [option, *texts]
+    else:
+        yield from [_joined(option, text) for text in _text(value)]
+
+
+def _flag(action: argparse.Action, option: str, value: Any) -> Iterator[str]:
+    if isinstance(action, argparse._CountAction):
+        yield from [option] * int(value)
+    elif value == action.const:
+        yield option
+
+
+def _text(value: Any) -> Iterator[str]:
+    if isinstance(value, (str, int, float, os.PathLike)):
+        yield str(value)
+
+
+def _joined(option: str, text: str) -> str:
+    # As one argument: a parser that does not know the option must not take its value for a path.
+    return f"{option}={text}" if option.startswith("--") else f"{option}{text}"
+
+
+def local_plugins(config: pytest.Config) -> list[str]:
+    """Plugins of ``-p`` that are files of the project: they exist in every environment."""
+    return [name for name in config.option.plugins if _is_below(name, config.rootpath)]
+
+
+def _is_below(module: str, root: Path) -> bool:
+    file = getattr(sys.modules.get(module), "__file__", None)
+    return bool(file) and Path(str(file)).is_relative_to(root) and "site-packages" not in str(file)
+
+
+def runs_as_module(arguments: Sequence[str] = sys.orig_argv) -> bool:
+    """Whether pytest was started with ``python -m``, which puts the current directory on sys.path."""
+    return "-m" in arguments[1:3]

@@ -1,0 +1,131 @@
+"""Events of a worker -> reports of the host's session."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from pytest_isoenv._select import id_there
+from pytest_isoenv._summary import Record
+
+#: The name of the property, on every report and in JUnit XML, that says which environment it is of.
+PROPERTY = "environment"
+
+
+class Relay:
+    """Tells the host's plugins what happened to the items of one environment.
+
+    ``items`` are those that wait for their result, by their node id there.
+    """
+
+    def __init__(self, config: pytest.Config, record: Record, items: list[pytest.Item]) -> None:
+        self._config = config
+        self._record = record
+        self._name = record.name
+        self.waiting: dict[str, pytest.Item] = {id_there(item): item for item in items}
+
+    def test(self, event: Mapping[str, Any]) -> None:
+        """All reports of a finished test, logged as one block."""
+        item = self.waiting.pop(event["id"], None)
+        if item is None:
+            return
+        item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        for data in event["reports"]:
+            report = self._rebuilt({**data, "nodeid": item.nodeid, "location": item.location})
+            if report is not None:
+                self._log(item, report)
+        item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+
+    def _log(self, item: pytest.Item, report: pytest.TestReport) -> None:
+        report.user_properties = [
+            *((name, value) for name, value in report.user_properties),
+            (PROPERTY, self._name),
+        ]
+        self._record.count(self._config, report)
+        item.ihook.pytest_runtest_logreport(report=report)
+
+    def _rebuilt(self, data: dict[str, Any]) -> pytest.TestReport | None:
+        hook = self._config.hook.pytest_report_from_serializable
+        report = hook(config=self._config, data=dict(data))
+        if report is None and data.get("outcome") != "passed":
+            # A kind of report that the host does not know, such as a subtest under an older
+            # pytest: a failure of it must not be lost.
+            report = pytest.TestReport._from_json(data)
+        return report  # type: ignore[no-any-return]
+
+    def collection(self, data: Mapping[str, Any]) -> None:
+        """A module or class that could not be collected there: its tests end as it did."""
+        report = pytest.CollectReport._from_json(dict(data))
+        for nodeid in [nodeid for nodeid in self.waiting if _is_below(nodeid, report.nodeid)]:
+            self.settle(nodeid, report.outcome, report.longrepr)
+
+    def missing(self, nodeids: list[str]) -> None:
+        """Tests that the environment's own collection does not have."""
+        for nodeid in nodeids:
+            if nodeid in self.waiting:
+                self.settle(
+                    nodeid,
+                    "failed",
+                    f"environment {self._name!r} does not collect {nodeid}: there the test does "
+                    f"not exist, or is deselected, or has another id",
+                )
+
+    def all_waiting(self, outcome: str, longrepr: Any) -> None:
+        """Give every test that has no result yet the same one."""
+        for nodeid in list(self.waiting):
+            self.settle(nodeid, outcome, longrepr)
+
+    def settle(self, nodeid: str, outcome: str, longrepr: Any, when: str = "setup") -> None:
+        """Report a test that the environment could not run, or did not survive."""
+        item = self.waiting.pop(nodeid)
+        if outcome == "skipped" and isinstance(longrepr, str):
+            longrepr = (str(item.path), (item.location[1] or 0) + 1, f"Skipped: {longrepr}")
+        report = pytest.TestReport(
+            nodeid=item.nodeid,
+            location=item.location,
+            keywords={name: 1 for name in item.keywords},
+            outcome=outcome,  # type: ignore[arg-type]
+            longrepr=longrepr,
+            when=when,  # type: ignore[arg-type]
+        )
+        item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        self._log(item, report)
+        item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+
+    def warning(self, event: Mapping[str, Any], names: Mapping[str, str]) -> None:
+        """A warning that was recorded there; ``names`` gives the host's id for each id there."""
+        message = warnings.WarningMessage(
+            message=event["message"],
+            category=_category(event["module"], event["category"]),
+            filename=event["filename"],
+            lineno=event["lineno"],
+            line=event["line"],
+        )
+        self._config.hook.pytest_warning_recorded.call_historic(
+            kwargs={
+                "warning_message": message,
+                "when": event["when"],
+                "nodeid": names.get(event["id"], event["id"]),
+                "location": event["location"],
+            }
+        )
+
+
+def _is_below(nodeid: str, collector: str) -> bool:
+    return not collector or nodeid.startswith((f"{collector}::", f"{collector}/"))
+
+
+def _category(module: str, name: str) -> type[Warning]:
+    """The warning's class where it is one of Python's or pytest's; else one that is called so.
+
+    The host may not have the module that defines it, and must not import it if it has.
+    """
+    if module in ("builtins", "pytest"):
+        found = getattr(importlib.import_module(module), name, None)
+        if isinstance(found, type) and issubclass(found, Warning):
+            return found
+    return type(name, (Warning,), {"__module__": module})

@@ -1,0 +1,331 @@
+"""The conductor: provisions environments, runs their workers, and reports in the host's session.
+
+One thread for each environment at work, bounded by ``--env-jobs``; whatever touches pytest happens
+in the main thread, which takes the workers' events from one queue.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+
+from pytest_isoenv import _options, hookspecs
+from pytest_isoenv._gateway import PROTOCOL, Worker
+from pytest_isoenv._process import Cancelled
+from pytest_isoenv._relay import Relay
+from pytest_isoenv._requests import Request
+from pytest_isoenv._select import id_there, request_of
+from pytest_isoenv._status import Status
+from pytest_isoenv._summary import Record
+from pytest_isoenv.environment import Environment
+from pytest_isoenv.errors import InterpreterNotFound, IsoenvError, WorkerError
+from pytest_isoenv.manager import Provisioning
+
+# How long fixtures may take to be torn down after Ctrl-C, and a worker to exit (seconds).
+_GRACE = 10.0
+
+
+class Job:
+    """The tests of one environment in this run, and where they stand."""
+
+    def __init__(self, config: pytest.Config, request: Request, items: list[pytest.Item]) -> None:
+        assert request.spec is not None
+        self.name = request.name
+        self.spec = request.spec
+        self.record = Record(request.name, request.spec)
+        self.relay = Relay(config, self.record, items)
+        self.names = {id_there(item): item.nodeid for item in items}
+        self.files = list(dict.fromkeys(str(item.path) for item in items))
+        self.environment: Environment | None = None
+        self.worker: Worker | None = None
+        self.generation = 0
+        self.collected = False
+        self.finished: Mapping[str, Any] | None = None
+        self.internal_error = ""
+
+
+def jobs_of(config: pytest.Config, items: Sequence[pytest.Item]) -> list[Job]:
+    """Group the items that run in environments by the environment that they name."""
+    groups: dict[Request, list[pytest.Item]] = {}
+    for item in items:
+        request = request_of(item)
+        if request is not None:
+            groups.setdefault(request, []).append(item)
+    return [Job(config, request, members) for request, members in groups.items()]
+
+
+class Conductor:
+    """Runs the jobs of one session."""
+
+    def __init__(
+        self, session: pytest.Session, provisioning: Provisioning, jobs: list[Job], status: Status
+    ) -> None:
+        self.jobs = jobs
+        self._session = session
+        self._config = session.config
+        self._provisioning = provisioning
+        self._status = status
+        self._events: queue.SimpleQueue[tuple[Job, Mapping[str, Any] | None]] = queue.SimpleQueue()
+        self._pool = ThreadPoolExecutor(provisioning.settings.jobs, thread_name_prefix="isoenv")
+        self._open = set(jobs)
+        self._stopping = False
+        self._request = self._common_request()
+        self._workers: list[Worker] = []
+
+    # In the main thread
+
+    def start(self) -> None:
+        """Begin to provision; workers follow as their environments become ready."""
+        for job in self.jobs:
+            self._pool.submit(self._serve, job)
+
+    def drain(self) -> None:
+        """Handle the events that are there, without waiting."""
+        while not self._events.empty():
+            self._handle(*self._events.get())
+
+    def finish(self) -> None:
+        """Handle events until every environment has finished."""
+        while self._open:
+            self._status.show()
+            job, event = self._events.get()
+            self._status.clear()
+            self._handle(job, event)
+            self._obey()
+
+    def _obey(self) -> None:
+        """What pytest's own loop does after each test."""
+        if self._session.shouldfail:
+            raise self._session.Failed(self._session.shouldfail)
+        if self._session.shouldstop:
+            raise self._session.Interrupted(self._session.shouldstop)
+
+    def end(self) -> None:
+        """Stop what still runs: fixtures get their teardown, then nothing is left."""
+        self._stopping = True
+        self._status.clear()
+        running = [job.worker for job in self._open if job.worker is not None]
+        if running or self._open:
+            self._provisioning.stop()
+        for worker in running:
+            worker.interrupt()
+        try:
+            for worker in running:
+                worker.over.wait(_GRACE)
+        finally:
+            for worker in running:
+                worker.kill()
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def close(self) -> None:
+        """Wait for the workers' processes, which were let go when they had finished."""
+        for worker in self._workers:
+            worker.close(_GRACE)
+
+    def _handle(self, job: Job, event: Mapping[str, Any] | None) -> None:
+        if event is None:
+            self._generation_over(job)
+        else:
+            self._HANDLERS[event["kind"]](self, job, event)
+
+    def _on_ready(self, job: Job, event: Mapping[str, Any]) -> None:
+        job.environment = job.record.environment = event["environment"]
+        self._status.ready(job.name, job.environment)
+
+    def _on_building(self, job: Job, event: Mapping[str, Any]) -> None:
+        self._status.building(job.name, job.spec)
+
+    def _on_failed(self, job: Job, event: Mapping[str, Any]) -> None:
+        """The environment cannot be had: an error, or a skip, on each of its tests."""
+        error = event["error"]
+        job.record.error = str(error)
+        self._status.ready(job.name, None)
+        skips = isinstance(error, InterpreterNotFound) and job.spec.missing_interpreter == "skip"
+        text = f"environment {job.name!r}: {error}"
+        job.relay.all_waiting("skipped" if skips else "failed", text)
+        self._open.discard(job)
+
+    def _on_test(self, job: Job, event: Mapping[str, Any]) -> None:
+        job.relay.test(event)
+
+    def _on_collect(self, job: Job, event: Mapping[str, Any]) -> None:
+        job.relay.collection(event["report"])
+
+    def _on_collected(self, job: Job, event: Mapping[str, Any]) -> None:
+        job.collected = True
+        job.relay.missing(event["missing"])
+
+    def _on_warning(self, job: Job, event: Mapping[str, Any]) -> None:
+        job.relay.warning(event, job.names)
+
+    def _on_dropped(self, job: Job, event: Mapping[str, Any]) -> None:
+        job.record.note(f"{event['option']} was not passed on: no plugin there knows it")
+
+    def _on_internal_error(self, job: Job, event: Mapping[str, Any]) -> None:
+        job.internal_error = event["text"]
+
+    def _on_foreign(self, job: Job, event: Mapping[str, Any]) -> None:
+        job.internal_error = f"it runs elsewhere: {event['seen']}, not {event['expected']}"
+
+    def _on_hello(self, job: Job, event: Mapping[str, Any]) -> None:
+        """The greeting was checked where it arrived."""
+
+    def _on_finish(self, job: Job, event: Mapping[str, Any]) -> None:
+        job.finished = event
+        assert job.worker is not None
+        job.worker.let_go()
+
+    _HANDLERS: Mapping[str, Callable[[Conductor, Job, Mapping[str, Any]], None]] = {
+        "building": _on_building,
+        "ready": _on_ready,
+        "failed": _on_failed,
+        "hello": _on_hello,
+        "foreign": _on_foreign,
+        "dropped": _on_dropped,
+        "collect": _on_collect,
+        "collected": _on_collected,
+        "warning": _on_warning,
+        "test": _on_test,
+        "internal error": _on_internal_error,
+        "finish": _on_finish,
+    }
+
+    def _generation_over(self, job: Job) -> None:
+        """The worker will send nothing more; decide what becomes of tests without a result."""
+        assert job.worker is not None
+        if not job.relay.waiting or self._stopping:
+            self._open.discard(job)
+            return
+        if job.finished is not None:
+            self._ended_early(job, job.finished)
+        elif job.collected and not job.internal_error:
+            self._crashed(job, job.worker)
+            if job.relay.waiting:
+                self._pool.submit(self._serve, job)
+                return
+        else:
+            error = WorkerError(job.name, _how_it_ended(job, job.worker), job.worker.last_words())
+            job.record.error = str(error)
+            job.relay.all_waiting("failed", str(error))
+        self._open.discard(job)
+
+    def _ended_early(self, job: Job, finish: Mapping[str, Any]) -> None:
+        ending = finish["ending"]
+        if ending is not None and ending["exit"]:
+            raise pytest.exit.Exception(ending["why"], ending["returncode"])
+        if ending is not None:
+            self._session.shouldstop = ending["why"]
+            return
+        if self._session.shouldfail:
+            return  # it has met --maxfail by itself
+        assert job.worker is not None
+        code = f"ended with exit code {finish['status']} before it ran them"
+        words = job.internal_error or job.worker.last_words()
+        job.relay.all_waiting("failed", str(WorkerError(job.name, code, words)))
+
+    def _crashed(self, job: Job, worker: Worker) -> None:
+        """Tests run in the order they were sent: the first without a result was running."""
+        victim = next(iter(job.relay.waiting))
+        error = WorkerError(
+            job.name, f"{worker.ending()} while it ran {victim}", worker.last_words()
+        )
+        job.record.note(f"a worker {worker.ending()} while it ran {victim}")
+        job.relay.settle(victim, "failed", str(error), when="call")
+
+    # In a thread of its own for each job
+
+    def _serve(self, job: Job) -> None:
+        try:
+            if job.environment is None:
+                environment = self._provisioning.provisioner.environment(job.name, job.spec)
+                self._events.put((job, {"kind": "ready", "environment": environment}))
+                job.environment = environment
+            worker = self._start_worker(job, job.environment)
+        except (IsoenvError, Cancelled, OSError) as error:
+            self._events.put((job, {"kind": "failed", "error": error}))
+            return
+        worker.over.wait()
+
+    def _start_worker(self, job: Job, environment: Environment) -> Worker:
+        job.generation += 1
+        job.collected, job.finished = False, None
+        worker = Worker(
+            environment,
+            self._config.invocation_params.dir,
+            self._stderr(),
+            lambda event: self._events.put((job, event)),
+            self._stdout,
+        )
+        job.worker = worker
+        self._workers.append(worker)
+        worker.start(self._request_for(job))
+        if self._stopping:
+            worker.kill()
+        return worker
+
+    def _stderr(self) -> IO[bytes]:
+        return tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the worker
+
+    def notify(self, name: str) -> None:
+        """Called from a job's thread when its environment takes work."""
+        for job in self.jobs:
+            if job.name == name:
+                self._events.put((job, {"kind": "building"}))
+
+    # What a worker is told
+
+    def _common_request(self) -> dict[str, Any]:
+        config = self._config
+        self._stdout = os.dup(1) if config.option.capture == "no" else None
+        factory = getattr(config, "_tmp_path_factory", None)
+        self._basetemp: Path | None = factory.getbasetemp() if factory else None
+        return {
+            "protocol": PROTOCOL,
+            "cwd": str(config.invocation_params.dir),
+            "cwd_on_path": _options.runs_as_module(),
+            "arguments": [str(argument) for argument in config.invocation_params.args],
+            "positional": list(config.option.file_or_dir),
+            "options": _options.forwarded(config),
+            "local_plugins": _options.local_plugins(config),
+            "markers": [line for line in config.getini("markers") if line.startswith("env(")],
+            "hooks": _hooks(),
+            "stdout": self._stdout,
+        }
+
+    def _request_for(self, job: Job) -> dict[str, Any]:
+        options = list(self._request["options"])
+        if self._basetemp is not None:
+            slug = re.sub(r"[^\w.-]", "_", job.name)
+            place = self._basetemp / f"isoenv-{self.jobs.index(job)}-{slug}-{job.generation}"
+            options.append(("--basetemp", [f"--basetemp={place}"]))
+        return {
+            **self._request,
+            "options": options,
+            "files": job.files,
+            "ids": list(job.relay.waiting),
+        }
+
+
+def _how_it_ended(job: Job, worker: Worker) -> str:
+    if job.internal_error:
+        return f"failed:\n{job.internal_error}"
+    error = worker.remote_error()
+    return f"failed:\n{error}" if error else f"{worker.ending()} before it ran a test"
+
+
+def _hooks() -> list[tuple[str, list[str]]]:
+    """Our hooks, by name with their arguments: a conftest.py that implements one is valid there."""
+    return [
+        (name, list(function.__code__.co_varnames[: function.__code__.co_argcount]))
+        for name, function in vars(hookspecs).items()
+        if name.startswith("pytest_isoenv_")
+    ]

@@ -1,0 +1,188 @@
+"""pytest's entry point: hooks only.
+
+Every run of every user who has the plugin installed loads this module, so it imports none of its
+siblings before a test, a config file or an option asks for an environment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from pytest_isoenv._run import Run
+    from pytest_isoenv.environment import Environment
+
+_MARKER = (
+    "env(*requirements_or_name, id=None, **fields): run the test in an environment of its own. "
+    "A requirement such as 'requests==2.28.2' goes on top of the declared base; a bare word is "
+    "the name of a declared environment. Several marks run the test once in each, id= telling "
+    "them apart. Fields are those of the config: deps, python, groups, extras, project, local, "
+    "lock, env, prepend_paths, refresh, backend, missing_interpreter. "
+    "(pytest-isoenv)"
+)
+_RUN = pytest.StashKey["Run"]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The plugin's options."""
+    group = parser.getgroup("isoenv", "environments for tests (pytest-isoenv)")
+    group.addoption(
+        "--env-refresh",
+        action="store_true",
+        help="Build every environment from scratch in a throw-away directory",
+    )
+    group.addoption(
+        "--env-upgrade",
+        action="store_true",
+        help="Resolve requirements anew instead of using what earlier runs resolved",
+    )
+    group.addoption(
+        "--env-jobs",
+        metavar="N",
+        help="How many environments are built and run at once (default: the number of CPUs)",
+    )
+    group.addoption(
+        "--env-cache-dir",
+        metavar="DIR",
+        help="Where environments are kept (default: pytest-isoenv in the user's cache directory)",
+    )
+    group.addoption(
+        "--env-report",
+        metavar="FILE",
+        help="Write what each environment was and did to FILE, as JSON",
+    )
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """What other plugins can implement."""
+    from pytest_isoenv import hookspecs
+
+    pluginmanager.add_hookspecs(hookspecs)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker; check the declarations, if the project has any."""
+    config.addinivalue_line("markers", _MARKER)
+    if _declares(config) or _asks(config):
+        run_of(config)
+
+
+def _declares(config: pytest.Config) -> bool:
+    """Whether the project may declare environments: a look that costs nobody an import."""
+    if (config.rootpath / "isoenv.yaml").is_file():
+        return True
+    try:
+        return b"[tool.isoenv" in (config.rootpath / "pyproject.toml").read_bytes()
+    except OSError:
+        return False
+
+
+def _asks(config: pytest.Config) -> bool:
+    return bool(config.option.env_report or config.option.env_jobs)
+
+
+def run_of(config: pytest.Config) -> Run:
+    """This session's run, made when it is first needed."""
+    if _RUN not in config.stash:
+        from pytest_isoenv._run import Run
+        from pytest_isoenv.errors import ConfigError
+
+        try:
+            config.stash[_RUN] = Run(config)
+        except ConfigError as error:
+            raise pytest.UsageError(str(error)) from error
+    return config.stash[_RUN]
+
+
+def _has_mark(node: pytest.Item) -> bool:
+    return next(node.iter_markers("env"), None) is not None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """First of all parameters, the environment: ``test[old-case1]``."""
+    if _has_mark(metafunc.definition):
+        run_of(metafunc.config).selector.parametrize(metafunc)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Variants of items that take no parameters, such as the methods of a unittest.TestCase."""
+    report = yield
+    items = [node for node in report.result or () if isinstance(node, pytest.Item)]
+    if any(_has_mark(item) for item in items):
+        selector = run_of(collector.config).selector
+        report.result = [
+            variant
+            for node in report.result
+            for variant in (selector.expand(node) if isinstance(node, pytest.Item) else [node])
+        ]
+    return report
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Settle where each item runs; everything that is wrong with the marks is said at once."""
+    if _RUN in config.stash or any(_has_mark(item) for item in items):
+        from pytest_isoenv.errors import ConfigError
+
+        try:
+            run_of(config).assign(items)
+        except ConfigError as error:
+            raise pytest.UsageError(str(error)) from error
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
+    """Run the items of environments while pytest runs the others."""
+    run = session.config.stash.get(_RUN, None)
+    if run is None or session.config.option.collectonly:
+        return (yield)
+    with run.conduct(session):
+        return (yield)
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """What is declared, and where the cache is."""
+    run = config.stash.get(_RUN, None)
+    return [run.header()] if run is not None else []
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """One line for each environment."""
+    run = terminalreporter.config.stash.get(_RUN, None)
+    if run is not None:
+        run.summarize(terminalreporter)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write the report for machines."""
+    run = session.config.stash.get(_RUN, None)
+    if run is not None:
+        run.write_report()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Leave no process and no throw-away directory."""
+    run = config.stash.get(_RUN, None)
+    if run is not None:
+        run.close()
+
+
+@pytest.fixture(scope="session")
+def isoenv(request: pytest.FixtureRequest) -> Iterator[Callable[..., Environment]]:
+    """A factory of environments, for tests that stay on the host.
+
+    ``isoenv("requests==2.28.2")`` takes what ``@pytest.mark.env`` takes and gives an
+    ``Environment`` with ``.python``, ``.path``, ``.packages`` and ``.run([...])``.
+    """
+
+    def environment(*name_or_requirements: Any, **fields: Any) -> Environment:
+        return run_of(request.config).provide(*name_or_requirements, **fields)
+
+    yield environment
