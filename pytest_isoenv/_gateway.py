@@ -78,7 +78,7 @@ class Worker:
 
         Raises :exc:`~pytest_isoenv.errors.WorkerError` where the process dies before it answers.
         """
-        spec = execnet.XSpec(f"popen//id={self._environment.name}//execmodel=main_thread_only")
+        spec = execnet.XSpec("popen//id=isoenv//execmodel=main_thread_only")
         try:
             pipes = cast("gateway_base.IO", _Pipes(self._popen))
             gateway_bootstrap.bootstrap_exec(pipes, spec)
@@ -86,7 +86,7 @@ class Worker:
             self._channel = gateway.remote_exec(_source())
             self._channel.send(marshal.dumps(dict(request), 4))
         except (OSError, EOFError, AssertionError) as error:
-            self.kill()
+            self.over.set()
             raise WorkerError(self._environment.name, self.ending(), self.last_words()) from error
         self._channel.setcallback(self._receive, endmarker=None)
 

@@ -61,12 +61,14 @@ class Run:
     @contextlib.contextmanager
     def conduct(self, session: pytest.Session) -> Iterator[None]:
         """While pytest's own loop runs what stays here, run the rest in environments."""
-        jobs = jobs_of(self._config, session.items)
-        if not jobs:
+        if hasattr(self._config, "workerinput"):
+            self._config.pluginmanager.register(_OneByOne(self, session), "isoenv-one-by-one")
             yield
             return
-        conductor = Conductor(session, self._provisioning, jobs, Status(self._config))
-        self._conductor = conductor
+        if not any(request_of(item) for item in session.items):
+            yield
+            return
+        conductor = self._conductor_of(session, session.items)
         self._config.pluginmanager.register(_BetweenTests(conductor), "isoenv-between-tests")
         everything = session.items
         session.items = [item for item in everything if request_of(item) is None]
@@ -78,6 +80,21 @@ class Run:
         finally:
             session.items = everything
             conductor.end()
+
+    def _conductor_of(self, session: pytest.Session, items: list[pytest.Item]) -> Conductor:
+        jobs = jobs_of(self._config, items)
+        self._conductor = Conductor(session, self._provisioning, jobs, Status(self._config))
+        return self._conductor
+
+    def run_one(self, session: pytest.Session, item: pytest.Item) -> None:
+        """Run one item in its environment, and wait for it."""
+        conductor = self._conductor_of(session, [item])
+        try:
+            conductor.start()
+            conductor.finish()
+        finally:
+            conductor.end()
+            conductor.close()
 
     def provide(self, *args: Any, **fields: Any) -> Environment:
         """What the ``isoenv`` fixture gives; a missing interpreter may be a skip, as declared."""
@@ -110,7 +127,7 @@ class Run:
         verbosity = self._config.get_verbosity()
         if verbosity < 0 or not self._records:
             return
-        terminal.section("environments")
+        terminal.write_sep("=", "environments")
         for record in self._records:
             for line in lines(record, verbosity):
                 terminal.write_line(line)
@@ -118,7 +135,7 @@ class Run:
     def write_report(self) -> None:
         """Write ``--env-report``, if it was asked for."""
         path = self._config.option.env_report
-        if path:
+        if path and not hasattr(self._config, "workerinput"):
             write_report(self._config.invocation_params.dir / path, self._records)
 
     def close(self) -> None:
@@ -140,6 +157,24 @@ class _BetweenTests:
         result = yield
         self._conductor.drain()
         return result
+
+
+class _OneByOne:
+    """Under pytest-xdist its scheduler says which item is next, so each is run by itself.
+
+    Outcomes are the same; module- and session-scoped fixtures are set up for each test.
+    """
+
+    def __init__(self, run: Run, session: pytest.Session) -> None:
+        self._run = run
+        self._session = session
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
+        if request_of(item) is None:
+            return None
+        self._run.run_one(self._session, item)
+        return True
 
 
 def _settings_of(config: pytest.Config) -> _settings.Settings:

@@ -12,7 +12,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any
 
@@ -86,7 +86,15 @@ class Conductor:
     def start(self) -> None:
         """Begin to provision; workers follow as their environments become ready."""
         for job in self.jobs:
-            self._pool.submit(self._serve, job)
+            self._submit(job)
+
+    def _submit(self, job: Job) -> None:
+        def over(future: Future[None]) -> None:
+            error = None if future.cancelled() else future.exception()
+            if error is not None:
+                self._events.put((job, {"kind": "bug", "error": error}))
+
+        self._pool.submit(self._serve, job).add_done_callback(over)
 
     def drain(self) -> None:
         """Handle the events that are there, without waiting."""
@@ -176,6 +184,9 @@ class Conductor:
     def _on_foreign(self, job: Job, event: Mapping[str, Any]) -> None:
         job.internal_error = f"it runs elsewhere: {event['seen']}, not {event['expected']}"
 
+    def _on_bug(self, job: Job, event: Mapping[str, Any]) -> None:
+        raise event["error"]
+
     def _on_hello(self, job: Job, event: Mapping[str, Any]) -> None:
         """The greeting was checked where it arrived."""
 
@@ -197,6 +208,7 @@ class Conductor:
         "test": _on_test,
         "internal error": _on_internal_error,
         "finish": _on_finish,
+        "bug": _on_bug,
     }
 
     def _generation_over(self, job: Job) -> None:
@@ -210,7 +222,7 @@ class Conductor:
         elif job.collected and not job.internal_error:
             self._crashed(job, job.worker)
             if job.relay.waiting:
-                self._pool.submit(self._serve, job)
+                self._submit(job)
                 return
         else:
             error = WorkerError(job.name, _how_it_ended(job, job.worker), job.worker.last_words())

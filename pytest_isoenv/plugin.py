@@ -56,11 +56,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
-    """What other plugins can implement."""
+def pytest_plugin_registered(plugin: object, manager: pytest.PytestPluginManager) -> None:
+    """Make our hooks known once somebody implements one; pytest refuses hooks nobody specified."""
+    if hasattr(plugin, "pytest_isoenv_environments") or hasattr(plugin, "pytest_isoenv_backends"):
+        _know_our_hooks(manager)
+
+
+def _know_our_hooks(manager: pytest.PytestPluginManager) -> None:
     from pytest_isoenv import hookspecs
 
-    pluginmanager.add_hookspecs(hookspecs)
+    if not manager.has_plugin("isoenv-hookspecs"):
+        manager.register(hookspecs, "isoenv-hookspecs")
+        manager.add_hookspecs(hookspecs)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -90,6 +97,7 @@ def run_of(config: pytest.Config) -> Run:
         from pytest_isoenv._run import Run
         from pytest_isoenv.errors import ConfigError
 
+        _know_our_hooks(config.pluginmanager)
         try:
             config.stash[_RUN] = Run(config)
         except ConfigError as error:

@@ -1,0 +1,3 @@
+"""For the whole repository: plugins that the tests of plugins need."""
+
+pytest_plugins = ["pytester"]
