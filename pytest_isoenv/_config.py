@@ -1,4 +1,4 @@
-"""What a project declares: ``[tool.isoenv]`` in pyproject.toml and ``isoenv.yaml``, read and checked.
+"""What a project declares in pyproject.toml and ``isoenv.yaml``, read and checked.
 
 The only module that reads YAML and project TOML. Everything wrong is gathered and raised at once,
 before anything is built.
@@ -138,7 +138,8 @@ class _Declared:
         if name != BASE and "base" in fields:
             inherits = fields.pop("base")
             if inherits is not False:
-                self._problem(f"{spot}.base", f"{inherits!r}: base is inherited; say false or drop it")
+                what = f"{inherits!r}: base is inherited; say false, or drop the key"
+                self._problem(f"{spot}.base", what)
             self.standalone.add(name)
         layer, problems = parse_layer(fields, spot, self.around)
         self.layers[name] = layer
@@ -174,7 +175,7 @@ def _implied_base(around: Surroundings) -> Layer:
     """What every environment has where no ``base`` is declared: the project and its test group."""
     if not around.has_project:
         return Layer()
-    groups = {canonicalize_name(group): group for group in around.groups}
+    groups = {str(canonicalize_name(group)): group for group in around.groups}
     for name in ("test", "tests"):
         if name in groups:
             layer, problems = parse_layer(
@@ -211,7 +212,8 @@ def _surroundings(
 def _read_toml(path: Path, problems: list[Problem]) -> dict[str, Any]:
     text = _read(path, problems)
     try:
-        return tomllib.loads(text)
+        loaded: dict[str, Any] = tomllib.loads(text)
+        return loaded
     except tomllib.TOMLDecodeError as error:
         problems.append(Problem(path.name, f"is not valid TOML: {error}"))
         return {}
@@ -226,8 +228,10 @@ def _read_yaml(path: Path, problems: list[Problem]) -> Any:
     class UniqueKeys(yaml.SafeLoader):
         """YAML 1.1 lets a later key silently replace an earlier one; a declaration must not."""
 
-        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-            keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
+        def construct_mapping(
+            self, node: yaml.MappingNode, deep: bool = False
+        ) -> dict[Hashable, Any]:
+            keys = [self.construct_object(key, deep=True) for key, _ in node.value]
             for key in keys:
                 if keys.count(key) > 1:
                     line = node.start_mark.line + 1
@@ -235,7 +239,7 @@ def _read_yaml(path: Path, problems: list[Problem]) -> Any:
             return super().construct_mapping(node, deep=deep)
 
     try:
-        loaded = yaml.load(text, Loader=UniqueKeys)  # noqa: S506 - a SafeLoader
+        loaded = yaml.load(text, Loader=UniqueKeys)
     except yaml.YAMLError as error:
         problems.append(Problem(path.name, f"is not valid YAML: {' '.join(str(error).split())}"))
         return {}
@@ -250,4 +254,3 @@ def _read(path: Path, problems: list[Problem]) -> str:
     except (OSError, UnicodeDecodeError) as error:
         problems.append(Problem(path.name, f"cannot be read: {error}"))
         return ""
-

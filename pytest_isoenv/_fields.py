@@ -33,7 +33,8 @@ class InvalidValueError(ValueError):
 class Surroundings:
     """What the rules of some fields look at: the rootdir, and the project that lies in it.
 
-    ``backends`` are the names of those that are installed. ``extras`` is None where the project computes them at build time, so nobody can say.
+    ``backends`` are the names of those that are installed. ``extras`` is None where the project
+    computes them at build time, so nobody can say.
     """
 
     root: Path

@@ -17,13 +17,14 @@ from typing import IO, Any, cast
 
 import execnet
 from execnet import gateway_base, gateway_bootstrap
-from execnet.gateway_io import popen_bootstrapline
 
 from pytest_isoenv._process import describe_ending, interrupt, kill_group, spawn
 from pytest_isoenv.environment import Environment
 from pytest_isoenv.errors import WorkerError
 
 PROTOCOL = 1
+# As execnet does it, but without the current directory that ``-c`` puts in front of sys.path.
+_BOOTSTRAP = "import sys; del sys.path[: sys.path[:1] == ['']]; exec(eval(sys.stdin.readline()))"
 #: A worker's event, or None once there will be no more.
 Event = Mapping[str, Any]
 Deliver = Callable[["Event | None"], None]
@@ -36,7 +37,7 @@ class _Pipes(gateway_base.Popen2IO):
     """execnet's view of a process that somebody else started."""
 
     def __init__(self, popen: subprocess.Popen[bytes]) -> None:
-        super().__init__(popen.stdin, popen.stdout, gateway_base.get_execmodel("thread"))  # type: ignore[no-untyped-call]
+        super().__init__(popen.stdin, popen.stdout, gateway_base.get_execmodel("thread"))
         self._popen = popen
 
     def wait(self) -> int | None:
@@ -66,7 +67,7 @@ class Worker:
         self._deliver = deliver
         self.over = threading.Event()
         self._popen = spawn(
-            [environment.python, "-c", popen_bootstrapline],
+            [environment.python, "-c", _BOOTSTRAP],
             environ=environment.environ,
             cwd=cwd,
             stderr=stderr,
@@ -144,7 +145,7 @@ class Worker:
             self._popen.stdin.close()
 
     def close(self, timeout: float) -> None:
-        """Let the process exit on its own; what is left of it after ``timeout`` seconds is killed."""
+        """Let the process exit on its own; after ``timeout`` seconds kill what is left of it."""
         self.let_go()
         self.wait(timeout)
         self.kill()

@@ -156,7 +156,9 @@ class Interpreters:
 
 def _executables() -> Iterator[Path]:
     """Every file on this machine that looks like a Python, without starting any; no shims."""
-    from findpython import ALL_PROVIDERS  # only a run that asks for another version pays for it
+    from findpython.providers import (
+        ALL_PROVIDERS,
+    )  # only a run that asks for another version pays for it
 
     seen: set[Path] = set()
     for provider_class in ALL_PROVIDERS.values():

@@ -29,8 +29,8 @@ _HOST_ONLY = frozenset(
         # set for each worker
         "basetemp", "file_or_dir", "usepdb", "usepdb_cls", "trace",
         # distributing
-        "numprocesses", "maxprocesses", "maxworkerrestart", "dist", "distload", "tx", "px", "loadgroup",
-        "testrunuid", "rsyncdir", "rsyncignore", "looponfail", "maxschedchunk",
+        "numprocesses", "maxprocesses", "maxworkerrestart", "dist", "distload", "tx", "px",
+        "loadgroup", "testrunuid", "rsyncdir", "rsyncignore", "looponfail", "maxschedchunk",
         # measuring coverage
         "cov_source", "cov_report", "cov_config", "no_cov_on_fail", "no_cov", "cov_fail_under",
         "cov_append", "cov_branch", "cov_context", "cov_precision",
@@ -38,7 +38,7 @@ _HOST_ONLY = frozenset(
 )  # fmt: skip
 _OURS = "env_"
 
-#: Dests whose value a single option says in full, whatever options led to it.
+# The destination that -v and -q share; --verbosity says its value in full.
 _VERBOSITY = "verbose"
 
 
@@ -92,7 +92,7 @@ def _argument_parser(config: pytest.Config) -> argparse.ArgumentParser:
 
 
 def _written(action: argparse.Action, value: Any) -> Iterator[str]:
-    """The arguments that make ``action``'s parser arrive at ``value``; none if that cannot be said."""
+    """The arguments that make a parser arrive at ``value``; none if that cannot be said."""
     option = action.option_strings[-1]
     if action.dest == _VERBOSITY:
         yield f"--verbosity={value}"
@@ -134,5 +134,5 @@ def _is_below(module: str, root: Path) -> bool:
 
 
 def runs_as_module(arguments: Sequence[str] = sys.orig_argv) -> bool:
-    """Whether pytest was started with ``python -m``, which puts the current directory on sys.path."""
+    """Whether pytest was started with ``python -m``: it puts the current directory on sys.path."""
     return "-m" in arguments[1:3]

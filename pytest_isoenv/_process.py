@@ -39,7 +39,7 @@ class Finished:
         return "\n".join(part.strip() for part in (self.stderr, self.stdout) if part.strip())
 
 
-class Cancelled(Exception):  # noqa: N818 - not an error: the run was stopped on purpose
+class Cancelled(Exception):
     """The run was interrupted while a command ran or was about to start."""
 
 

@@ -23,8 +23,8 @@ from pytest_isoenv.environment import Environment, activated, python_of
 from pytest_isoenv.errors import BrokenEnvironment, CommandError
 from pytest_isoenv.pinned import (
     SCHEMA,
-    Interpreter,
     IntentKey,
+    Interpreter,
     PinnedEnv,
     Resolution,
     Source,
@@ -177,8 +177,9 @@ class Provisioner:
         return facts
 
     def _inspect(self, directory: Path) -> dict[str, Any]:
-        command = [python_of(directory), "-I", "-c", _INSPECT]
-        answer = self._processes.run(command, environ=self._settings.worker_environ)
+        answer = self._processes.run(
+            [python_of(directory), "-I", "-c", _INSPECT], environ=self._settings.worker_environ
+        )
         if answer.status != 0:
             raise BrokenEnvironment(str(directory), f"its Python does not run: {answer.output}")
         facts: dict[str, Any] = json.loads(answer.stdout)
@@ -228,7 +229,9 @@ def _hint(output: str) -> str:
     if any(sign in text for sign in network):
         return "check the network and the index (UV_DEFAULT_INDEX), then run again"
     if "failed to build" in text or "build backend" in text:
-        return "see what the build says above; a wheel for this Python, or a compiler, may be missing"
+        return (
+            "see what the build says above; a wheel for this Python, or a compiler, may be missing"
+        )
     return ""
 
 

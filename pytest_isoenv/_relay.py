@@ -87,7 +87,7 @@ class Relay:
         report = pytest.TestReport(
             nodeid=item.nodeid,
             location=item.location,
-            keywords={name: 1 for name in item.keywords},
+            keywords=dict.fromkeys(item.keywords, 1),
             outcome=outcome,  # type: ignore[arg-type]
             longrepr=longrepr,
             when=when,  # type: ignore[arg-type]

@@ -63,7 +63,9 @@ def _read_id(value: Any, where: str, problems: list[Problem]) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str) or not value or re.search(r"\s|::|[\[\]]", value):
-        problems.append(Problem(f"{where}.id", f"{value!r} is not a text without spaces, '::', [ ]"))
+        problems.append(
+            Problem(f"{where}.id", f"{value!r} is not a text without spaces, '::', [ ]")
+        )
         return None
     return value
 

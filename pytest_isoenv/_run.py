@@ -12,7 +12,6 @@ import pytest
 
 from pytest_isoenv import _config, _settings
 from pytest_isoenv._backends import builtin
-from pytest_isoenv._requests import Request
 from pytest_isoenv._select import Selector, request_of
 from pytest_isoenv._session import Conductor, jobs_of
 from pytest_isoenv._status import Status
@@ -33,7 +32,9 @@ class Run:
         self._config = config
         self._settings = _settings_of(config)
         self._backends: tuple[Backend, ...] = tuple(
-            backend for found in config.hook.pytest_isoenv_backends(config=config) for backend in found
+            backend
+            for found in config.hook.pytest_isoenv_backends(config=config)
+            for backend in found
         )
         known = {backend.name for backend in (*builtin(), *self._backends)}
         declared = config.hook.pytest_isoenv_environments(config=config)
@@ -98,17 +99,13 @@ class Run:
 
     def provide(self, *args: Any, **fields: Any) -> Environment:
         """What the ``isoenv`` fixture gives; a missing interpreter may be a skip, as declared."""
-        request: Request = self._provisioning.request("isoenv", *args, **fields)
-        if request.spec is None:
-            problem = Problem("isoenv", "the host is no environment; use sys.executable")
-            raise ConfigError([problem])
-        record = self._provided.setdefault(request.name, Record(request.name, request.spec))
+        name, spec = self._provisioning.request(*args, **fields)
+        record = self._provided.setdefault(name, Record(name, spec))
         try:
-            provisioner = self._provisioning.provisioner
-            record.environment = provisioner.environment(request.name, request.spec)
+            record.environment = self._provisioning.provisioner.environment(name, spec)
         except InterpreterNotFound as error:
             record.error = str(error)
-            if request.spec.missing_interpreter == "skip":
+            if spec.missing_interpreter == "skip":
                 pytest.skip(str(error))
             raise
         return record.environment

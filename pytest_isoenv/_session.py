@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import queue
 import re
-import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -285,7 +284,7 @@ class Conductor:
         return worker
 
     def _stderr(self) -> IO[bytes]:
-        return tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the worker
+        return tempfile.TemporaryFile()
 
     def notify(self, name: str) -> None:
         """Called from a job's thread when its environment takes work."""

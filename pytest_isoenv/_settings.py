@@ -89,6 +89,7 @@ _FOR_INSTALLERS = frozenset(
 )
 _INSTALLER_PREFIXES = ("UV_INDEX_",)
 
+
 @dataclasses.dataclass(frozen=True)
 class Settings:
     """How this run uses the machine.

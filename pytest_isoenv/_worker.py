@@ -8,23 +8,29 @@ commands; the worker sends events, each a dict with a ``kind``. One ``test`` eve
 reports of a finished test: should the process die, the host knows what was being run.
 """
 
+from __future__ import annotations
+
 import importlib.util
 import marshal
 import os
 import platform
 import sys
+from importlib.metadata import entry_points
+from typing import Any, Callable, Generator
+
+import pytest
 
 PROTOCOL = 1
 # Readable by every Python that this runs on.
 _MARSHAL_VERSION = 4
 
 
-def main(channel):
+def main(channel: Any) -> None:
+    """Take the request, run the session, tell how it ended."""
     request = marshal.loads(channel.receive())
     _prepare_process(request)
-    import pytest
 
-    def send(event):
+    def send(event: dict[str, Any]) -> None:
         channel.send(_encode(event))
 
     send(
@@ -37,18 +43,14 @@ def main(channel):
             "path": list(sys.path),
         }
     )
-    session = _make_session_plugin(pytest, request, send)
+    session = SessionPlugin(request, send)
     channel.setcallback(lambda data: session.command(marshal.loads(data)))
-    status = pytest.main(session.args(), plugins=[session])
+    status = pytest.main(session.arguments(), plugins=[session])
     send({"kind": "finish", "status": int(status), "ending": session.ending})
 
 
-def _prepare_process(request):
+def _prepare_process(request: dict[str, Any]) -> None:
     """Make this process what ``pytest`` started from a shell would be."""
-    os.chdir(request["cwd"])
-    # Started with -c, Python put the current directory in front; the script's stands there else.
-    if sys.path and sys.path[0] == "":
-        del sys.path[0]
     script = os.path.join(os.path.dirname(sys.executable), "pytest")
     sys.path.insert(0, request["cwd"] if request["cwd_on_path"] else os.path.dirname(script))
     sys.argv[:] = [script, *request["arguments"]]
@@ -57,17 +59,18 @@ def _prepare_process(request):
         os.close(request["stdout"])
     # execnet has put others in their place, of another buffering and encoding.
     sys.stdin, sys.stdout = sys.__stdin__, sys.__stdout__
-    sys.stdout.reconfigure(line_buffering=True)
+    if sys.stdout is not None:
+        sys.stdout.reconfigure(line_buffering=True)
 
 
-def _encode(event):
+def _encode(event: Any) -> bytes:
     try:
         return marshal.dumps(event, _MARSHAL_VERSION)
     except ValueError:
         return marshal.dumps(_plain(event), _MARSHAL_VERSION)
 
 
-def _plain(value):
+def _plain(value: Any) -> Any:
     """The same data without what marshal cannot carry: subclasses, paths, objects of plugins."""
     if value is None or isinstance(value, (bool, bytes)):
         return value
@@ -86,173 +89,184 @@ def _plain(value):
     return repr(value)
 
 
-def _is_importable(module):
-    try:
-        return importlib.util.find_spec(module) is not None
-    except (ImportError, ValueError, AttributeError):
-        return False
-
-
-def _make_session_plugin(pytest, request, send):
-    """A pytest plugin that sends what happens; made here, where pytest can be imported."""
-
-    class SessionPlugin:
-        def __init__(self):
-            self.config = None
-            self.session = None
-            self.ending = None
-            self._reports = []
-            self._addopts = os.environ.pop("PYTEST_ADDOPTS", None)
-            self._options = [
-                (name, tokens) for name, tokens in request["options"] if self._can_load(tokens)
-            ]
-
-        def _can_load(self, tokens):
-            """Drop ``-p plugin`` where the environment has no such plugin."""
-            plugin = tokens[0][2:] if tokens[0][:2] == "-p" and tokens[0][:3] != "--" else ""
-            if not plugin or plugin[:3] == "no:" or plugin in request["local_plugins"]:
+def _has_plugin(name: str) -> bool:
+    """Whether ``-p name`` can be obeyed here."""
+    for module in (name, "_pytest." + name):
+        try:
+            if importlib.util.find_spec(module) is not None:
                 return True
-            if _is_importable(plugin) or _is_importable("_pytest." + plugin):
-                return True
-            from importlib.metadata import entry_points
+        except (ImportError, ValueError, AttributeError):
+            continue
+    points: Any = entry_points()
+    # Python 3.8 and 3.9 give a dict of groups.
+    group = (
+        points.select(group="pytest11") if hasattr(points, "select") else points.get("pytest11", ())
+    )
+    return any(point.name == name for point in group)
 
-            found = entry_points()
-            if hasattr(found, "select"):
-                names = [point.name for point in found.select(group="pytest11")]
+
+class SessionPlugin:
+    """Makes the session run what the host asks for, and sends what happens."""
+
+    def __init__(self, request: dict[str, Any], send: Callable[[dict[str, Any]], None]) -> None:
+        self.ending: dict[str, Any] | None = None
+        self._request = request
+        self._send = send
+        self._config: Any = None
+        self._session: Any = None
+        self._reports: list[Any] = []
+        # Already part of the options; tests see it all the same.
+        self._addopts = os.environ.pop("PYTEST_ADDOPTS", None)
+        self._options = [option for option in request["options"] if self._can_be_obeyed(option)]
+
+    def _can_be_obeyed(self, option: tuple[str, list[str]]) -> bool:
+        name, (first, *_) = option
+        plugin = first[2:] if name == "-p" else ""
+        if not plugin or plugin.startswith("no:") or plugin in self._request["local_plugins"]:
+            return True
+        if not _has_plugin(plugin):
+            self._send({"kind": "dropped", "option": "-p " + plugin})
+            return False
+        return True
+
+    def arguments(self) -> list[str]:
+        """The command line of this session."""
+        options = [argument for _, arguments in self._options for argument in arguments]
+        return [*self._request["positional"], *options]
+
+    def command(self, command: str) -> None:
+        """Obey the host; called from the gateway's thread."""
+        if command == "stop" and self._session is not None:
+            self._session.shouldstop = "stopped by the host"
+
+    # Options and plugins
+
+    def pytest_addhooks(self, pluginmanager: Any) -> None:
+        """Hooks of ours in a conftest.py are no errors here; they are for the host."""
+
+        class Specs:
+            """One function for each hook."""
+
+        for name, arguments in self._request["hooks"]:
+            scope: dict[str, Any] = {}
+            exec(f"def {name}({', '.join(arguments)}): pass", scope)
+            setattr(Specs, name, staticmethod(pytest.hookspec(scope[name])))
+        pluginmanager.add_hookspecs(Specs)
+
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_load_initial_conftests(
+        self, parser: Any, args: list[str]
+    ) -> Generator[None, Any, None]:
+        """Once every option is known that ever will be, drop those that nobody here knows."""
+        yield
+        known = []
+        for name, arguments in self._options:
+            if parser.parse_known_and_unknown_args(arguments)[1]:
+                self._send({"kind": "dropped", "option": name})
             else:
-                names = [point.name for point in found.get("pytest11", ())]
-            if plugin not in names:
-                send({"kind": "dropped", "option": "-p " + plugin})
-            return plugin in names
+                known += arguments
+        args[:] = [*self._request["positional"], *known]
 
-        def args(self):
-            return self._positional() + [t for _, tokens in self._options for t in tokens]
+    def pytest_configure(self, config: Any) -> None:
+        """Know our marker; leave to the host what the host remembers between runs."""
+        self._config = config
+        if self._addopts is not None:
+            os.environ["PYTEST_ADDOPTS"] = self._addopts
+        for line in self._request["markers"]:
+            config.addinivalue_line("markers", line)
+        for name in ("lfplugin", "nfplugin"):
+            if config.pluginmanager.hasplugin(name):
+                config.pluginmanager.unregister(name=name)
 
-        def _positional(self):
-            return list(request["positional"])
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self, session: Any) -> None:
+        """The terminal plugin stays, since others ask it for things; its words are the host's."""
+        self._session = session
+        reporter = session.config.pluginmanager.getplugin("terminalreporter")
+        if reporter is not None:
+            reporter._tw._file = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
-        def command(self, command):
-            if self.session is not None and command == "stop":
-                self.session.shouldstop = "stopped by the host"
+    # Collection
 
-        # Before collection
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(self, session: Any) -> None:
+        """Collect the files that the host's tests are in, whatever was on the command line."""
+        session.config.args = list(self._request["files"])
 
-        def pytest_addhooks(self, pluginmanager):
-            """Hooks of ours in a conftest.py are no errors here; they are for the host."""
+    def pytest_collectreport(self, report: Any) -> None:
+        """Tell what could not be collected."""
+        if report.outcome != "passed":
+            self._send({"kind": "collect", "report": self._serialized(report)})
 
-            class Specs:
-                pass
+    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
+    def pytest_collection_modifyitems(self, items: list[Any]) -> Generator[None, Any, None]:
+        """Run what the host asks for, in its order; ids that are not here are told."""
+        yield
+        here = {item.nodeid: item for item in items}
+        wanted = self._request["ids"]
+        items[:] = [here[nodeid] for nodeid in wanted if nodeid in here]
+        missing = [nodeid for nodeid in wanted if nodeid not in here]
+        self._send({"kind": "collected", "missing": missing})
 
-            for name, arguments in request["hooks"]:
-                scope = {}
-                exec("def {}({}): pass".format(name, ", ".join(arguments)), scope)
-                setattr(Specs, name, staticmethod(pytest.hookspec(scope[name])))
-            pluginmanager.add_hookspecs(Specs)
+    # Running
 
-        @pytest.hookimpl(hookwrapper=True)
-        def pytest_load_initial_conftests(self, parser, args):
-            """Once every option is known that ever will be, drop those that nobody here knows."""
-            yield
-            known = []
-            for name, tokens in self._options:
-                if parser.parse_known_and_unknown_args(tokens)[1]:
-                    send({"kind": "dropped", "option": name})
-                else:
-                    known += tokens
-            args[:] = self._positional() + known
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        """Keep the report until the test has finished."""
+        self._reports.append(self._serialized(report))
 
-        def pytest_configure(self, config):
-            self.config = config
-            if self._addopts is not None:
-                os.environ["PYTEST_ADDOPTS"] = self._addopts
-            for line in request["markers"]:
-                config.addinivalue_line("markers", line)
-            # What failed last is for the host to remember; the cache itself stays usable.
-            for name in ("lfplugin", "nfplugin"):
-                if config.pluginmanager.hasplugin(name):
-                    config.pluginmanager.unregister(name=name)
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        """Send all reports of the test at once."""
+        reports, self._reports = self._reports, []
+        self._send({"kind": "test", "id": nodeid, "reports": reports})
 
-        @pytest.hookimpl(tryfirst=True)
-        def pytest_sessionstart(self, session):
-            self.session = session
-            reporter = session.config.pluginmanager.getplugin("terminalreporter")
-            if reporter is not None:
-                # The plugin stays, since others ask it for things; its words are the host's.
-                reporter._tw._file = open(os.devnull, "w", encoding="utf-8")
+    def _serialized(self, report: Any) -> Any:
+        hook = self._config.hook.pytest_report_to_serializable
+        data = hook(config=self._config, report=report)
+        if data is None:
+            data = {**report._to_json(), "$report_type": type(report).__name__}
+        return data
 
-        @pytest.hookimpl(tryfirst=True)
-        def pytest_collection(self, session):
-            session.config.args = list(request["files"])
-
-        # Collection
-
-        def pytest_collectreport(self, report):
-            if report.outcome != "passed":
-                send({"kind": "collect", "report": self._serialized(report)})
-
-        @pytest.hookimpl(hookwrapper=True, tryfirst=True)
-        def pytest_collection_modifyitems(self, items):
-            """Run what the host asks for, in its order; ids that are not here are told."""
-            yield
-            here = {item.nodeid: item for item in items}
-            items[:] = [here[nodeid] for nodeid in request["ids"] if nodeid in here]
-            missing = [nodeid for nodeid in request["ids"] if nodeid not in here]
-            send({"kind": "collected", "missing": missing})
-
-        # Running
-
-        def pytest_runtest_logreport(self, report):
-            self._reports.append(self._serialized(report))
-
-        def pytest_runtest_logfinish(self, nodeid):
-            reports, self._reports = self._reports, []
-            send({"kind": "test", "id": nodeid, "reports": reports})
-
-        def _serialized(self, report):
-            hook = self.config.hook.pytest_report_to_serializable
-            data = hook(config=self.config, report=report)
-            if data is None:
-                data = dict(report._to_json())
-                data["$report_type"] = type(report).__name__
-            return data
-
-        def pytest_warning_recorded(self, warning_message, when, nodeid, location):
-            category = warning_message.category
-            send(
-                {
-                    "kind": "warning",
-                    "category": category.__name__,
-                    "module": category.__module__,
-                    "message": str(warning_message.message),
-                    "filename": warning_message.filename,
-                    "lineno": warning_message.lineno,
-                    "line": warning_message.line,
-                    "when": when,
-                    "id": nodeid,
-                    "location": location,
-                }
-            )
-
-        # The end
-
-        def pytest_internalerror(self, excrepr):
-            send({"kind": "internal error", "text": str(excrepr)})
-
-        def pytest_keyboard_interrupt(self, excinfo):
-            error = excinfo.value
-            self.ending = {
-                "why": getattr(error, "msg", None) or str(error),
-                "exit": isinstance(error, pytest.exit.Exception),
-                "returncode": getattr(error, "returncode", None),
+    def pytest_warning_recorded(
+        self, warning_message: Any, when: str, nodeid: str, location: Any
+    ) -> None:
+        """Send what a warning says; its class may not exist on the host."""
+        category = warning_message.category
+        self._send(
+            {
+                "kind": "warning",
+                "category": category.__name__,
+                "module": category.__module__,
+                "message": str(warning_message.message),
+                "filename": warning_message.filename,
+                "lineno": warning_message.lineno,
+                "line": warning_message.line,
+                "when": when,
+                "id": nodeid,
+                "location": location,
             }
+        )
 
-        @pytest.hookimpl(trylast=True)
-        def pytest_sessionfinish(self, session):
-            if self.ending is None and session.shouldstop:
-                self.ending = {"why": str(session.shouldstop), "exit": False, "returncode": None}
+    # The end
 
-    return SessionPlugin()
+    def pytest_internalerror(self, excrepr: Any) -> None:
+        """Send pytest's own traceback: this session ends here."""
+        self._send({"kind": "internal error", "text": str(excrepr)})
+
+    def pytest_keyboard_interrupt(self, excinfo: Any) -> None:
+        """Remember who ended the session: ``pytest.exit`` or Ctrl-C."""
+        error = excinfo.value
+        self.ending = {
+            "why": getattr(error, "msg", None) or str(error),
+            "exit": isinstance(error, pytest.exit.Exception),
+            "returncode": getattr(error, "returncode", None),
+        }
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: Any) -> None:
+        """Remember that a test or a plugin stopped the session."""
+        if self.ending is None and session.shouldstop:
+            self.ending = {"why": str(session.shouldstop), "exit": False, "returncode": None}
 
 
 if __name__ == "__channelexec__":
-    main(channel)  # noqa: F821 - execnet puts it there
+    main(globals()["channel"])  # execnet puts it there

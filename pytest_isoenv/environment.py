@@ -70,9 +70,7 @@ def python_of(prefix: Path) -> Path:
     return windows if windows.exists() else directory / "python"
 
 
-def activated(
-    host: Mapping[str, str], prefix: Path, spec: EnvSpec, root: Path
-) -> dict[str, str]:
+def activated(host: Mapping[str, str], prefix: Path, spec: EnvSpec, root: Path) -> dict[str, str]:
     """The variables of an environment's processes, as if it had been activated.
 
     On ``PATH`` stand the declared ``prepend-paths`` (relative ones start from ``root``), the

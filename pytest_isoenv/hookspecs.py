@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @pytest.hookspec
-def pytest_isoenv_environments(config: pytest.Config) -> dict[str, dict[str, Any]] | None:  # type: ignore[empty-body]
+def pytest_isoenv_environments(config: pytest.Config) -> dict[str, dict[str, Any]] | None:
     """Declare named environments: names to the fields that ``isoenv.yaml`` knows.
 
     Called once, when declarations are first needed. A name that a config file or another plugin
@@ -24,7 +24,7 @@ def pytest_isoenv_environments(config: pytest.Config) -> dict[str, dict[str, Any
 
 
 @pytest.hookspec
-def pytest_isoenv_backends(config: pytest.Config) -> list[Backend] | None:  # type: ignore[empty-body]
+def pytest_isoenv_backends(config: pytest.Config) -> list[Backend] | None:
     """Add backends: objects or modules that satisfy :class:`pytest_isoenv.backend.Backend`.
 
     A backend is chosen by the key ``backend`` of an environment. One with the name of an

@@ -11,12 +11,13 @@ from pytest_isoenv._backends import builtin
 from pytest_isoenv._config import Declarations
 from pytest_isoenv._process import Processes
 from pytest_isoenv._provision import Notify, Provisioner
-from pytest_isoenv._requests import Request, read_request
+from pytest_isoenv._requests import read_request
 from pytest_isoenv._settings import Settings
 from pytest_isoenv._store import Store
 from pytest_isoenv.backend import Backend
 from pytest_isoenv.environment import Environment
 from pytest_isoenv.errors import ConfigError, Problem
+from pytest_isoenv.spec import EnvName, EnvSpec
 
 
 class EnvManager:
@@ -90,21 +91,21 @@ class Provisioning:
         self.processes = Processes()
         self.store = Store(settings.cache)
         self.backends = {backend.name: backend for backend in (*builtin(), *backends)}
-        self.provisioner = Provisioner(
-            settings, self.store, self.processes, self.backends, notify
-        )
+        self.provisioner = Provisioner(settings, self.store, self.processes, self.backends, notify)
 
-    def request(self, where: str, *args: Any, **fields: Any) -> Request:
-        """Check the arguments of a marker or a factory; raises ConfigError."""
-        request, problems = read_request(args, fields, where, self.declarations)
+    def request(self, *args: Any, **fields: Any) -> tuple[EnvName, EnvSpec]:
+        """What the arguments of a marker ask for, checked; raises ConfigError."""
+        request, problems = read_request(args, fields, "isoenv", self.declarations)
         if request is None:
             raise ConfigError(problems)
-        return request
+        if request.spec is None:
+            what = "the host is no environment of its own; sys.executable is its Python"
+            raise ConfigError([Problem("isoenv", what)])
+        return request.name, request.spec
 
     def environment(self, *args: Any, **fields: Any) -> Environment:
         """The environment that a marker with these arguments asks for."""
-        request = self.request("isoenv", *args, **fields)
-        return self.provisioner.environment(request.name, request.spec)
+        return self.provisioner.environment(*self.request(*args, **fields))
 
     def stop(self) -> None:
         """End what is being built: the run was interrupted."""

@@ -46,7 +46,7 @@ class Interpreter:
     mtime_ns: int
 
     def key_inputs(self) -> dict[str, str]:
-        """What an environment built on this interpreter hangs on; modification times do not count."""
+        """What an environment built on it hangs on; modification times do not count."""
         return {
             "python": self.version,
             "implementation": self.implementation,

@@ -6,7 +6,7 @@ siblings before a test, a config file or an option asks for an environment.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -183,7 +183,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session")
-def isoenv(request: pytest.FixtureRequest) -> Iterator[Callable[..., Environment]]:
+def isoenv(request: pytest.FixtureRequest) -> Callable[..., Environment]:
     """A factory of environments, for tests that stay on the host.
 
     ``isoenv("requests==2.28.2")`` takes what ``@pytest.mark.env`` takes and gives an
@@ -193,4 +193,4 @@ def isoenv(request: pytest.FixtureRequest) -> Iterator[Callable[..., Environment
     def environment(*name_or_requirements: Any, **fields: Any) -> Environment:
         return run_of(request.config).provide(*name_or_requirements, **fields)
 
-    yield environment
+    return environment

@@ -41,7 +41,10 @@ def shared_caches(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def hermetic(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, shared_caches: Path, index: Index
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    shared_caches: Path,
+    index: Index,
 ) -> None:
     """No test touches the user's caches; only those marked ``network`` ask another index."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(shared_caches))

@@ -63,7 +63,9 @@ def repack(distribution: importlib.metadata.Distribution, directory: Path) -> Pa
         if ".." not in file.parts and "__pycache__" not in file.parts and not unwanted:
             files[file.as_posix()] = Path(str(distribution.locate_file(file))).read_bytes()
     info = next(path.partition("/")[0] for path in files if ".dist-info/" in path)
-    return write_wheel(directory / f"{info.removesuffix('.dist-info')}-py3-none-any.whl", info, files)
+    return write_wheel(
+        directory / f"{info.removesuffix('.dist-info')}-py3-none-any.whl", info, files
+    )
 
 
 def repack_runner(directory: Path) -> None:
@@ -75,7 +77,8 @@ def repack_runner(directory: Path) -> None:
 
 
 # A build backend without requirements: what a source tree needs to be built offline.
-BACKEND = '''
+# ruff: noqa: E501
+BACKEND = """
 import base64, hashlib, os, zipfile
 
 NAME, VERSION, REQUIRES, EXTRAS = {name!r}, {version!r}, {requires!r}, {extras!r}
@@ -106,7 +109,7 @@ def build_wheel(directory, config_settings=None, metadata_directory=None):
 
 def build_editable(directory, config_settings=None, metadata_directory=None):
     return _write(directory, {{"_%s.pth" % NAME: os.path.abspath("src") + "\\n"}})
-'''
+"""
 
 
 def make_project(
@@ -155,9 +158,10 @@ class Index:
                 index.requests.append(self.path)
                 index.answer(self)
 
-            do_HEAD = do_GET
+            def do_HEAD(self) -> None:
+                self.do_GET()
 
-            def log_message(self, format: str, *args: object) -> None:
+            def log_message(self, *args: object) -> None:
                 """Say nothing: a test's stderr is its own."""
 
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)

@@ -6,7 +6,6 @@ A module that satisfies :class:`pytest_isoenv.backend.Backend`.
 from __future__ import annotations
 
 import re
-import shutil
 import tempfile
 from collections.abc import Mapping
 from functools import cache
@@ -16,7 +15,7 @@ from typing import Any
 from pytest_isoenv._files import write_atomically
 from pytest_isoenv._process import redact
 from pytest_isoenv.backend import Run, Wanted
-from pytest_isoenv.environment import bin_directory, python_of
+from pytest_isoenv.environment import python_of
 from pytest_isoenv.errors import BuildError, ResolutionError
 from pytest_isoenv.pinned import PinnedEnv, Resolution, Source, pylock_trees, read_pylock
 from pytest_isoenv.spec import EnvSpec, is_path
@@ -178,7 +177,9 @@ class _Installer:
         # Compiled now: a host with PYTHONDONTWRITEBYTECODE set would pay for it in every run.
         options = ("--no-deps", "--compile-bytecode", "--python", python_of(self._directory))
         self._run(
-            [_uv(), "pip", "install", *_COMMON, *options, *what], purpose=purpose, failure=BuildError
+            [_uv(), "pip", "install", *_COMMON, *options, *what],
+            purpose=purpose,
+            failure=BuildError,
         )
 
     def source(self, source: Source) -> None:
