@@ -10,10 +10,11 @@ import contextlib
 import importlib.resources
 import marshal
 import subprocess
+import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any, cast
 
 import execnet
 from execnet import gateway_base, gateway_bootstrap
@@ -51,26 +52,27 @@ class Worker:
     """One process that runs tests in an environment.
 
     ``deliver`` is called from a thread of the gateway with every event, in order, and at last
-    with None, after which :meth:`ending` and :meth:`last_words` tell how it went.
+    with None, after which :meth:`ending` and :meth:`last_words` tell how it went. ``stdout`` and
+    ``stderr`` are descriptors to write to; by default stdout goes nowhere and stderr is kept.
     """
 
     def __init__(
         self,
         environment: Environment,
         cwd: Path,
-        stderr: IO[bytes],
         deliver: Deliver,
         stdout: int | None = None,
+        stderr: int | None = None,
     ) -> None:
         self._environment = environment
-        self._stderr = stderr
+        self._stderr = tempfile.TemporaryFile() if stderr is None else None  # noqa: SIM115
         self._deliver = deliver
         self.over = threading.Event()
         self._popen = spawn(
             [environment.python, "-c", _BOOTSTRAP],
             environ=environment.environ,
             cwd=cwd,
-            stderr=stderr,
+            stderr=self._stderr or stderr,
             pass_fds=() if stdout is None else (stdout,),
         )
 
@@ -166,7 +168,9 @@ class Worker:
         return ""
 
     def last_words(self) -> str:
-        """The end of what the process wrote to its stderr."""
+        """The end of what the process wrote to its stderr; nothing if the user has seen it."""
+        if self._stderr is None:
+            return ""
         size = self._stderr.seek(0, 2)
         self._stderr.seek(max(0, size - _TAIL))
         return self._stderr.read().decode("utf-8", "replace")

@@ -48,19 +48,23 @@ def forwarded(config: pytest.Config) -> list[Option]:
     They are written anew from the parsed values, so whatever set them (the command line, the
     ini-file's ``addopts``, ``PYTEST_ADDOPTS``) has its effect exactly once.
     """
-    parser = _argument_parser(config)
-    options: dict[str, Option] = {}
-    for action in parser._actions:
-        if action.dest in _HOST_ONLY or action.dest.startswith(_OURS) or not action.option_strings:
+    options: list[Option] = []
+    seen: set[str] = {"quiet"}  # what -q does stands in the verbosity
+    for action in _argument_parser(config)._actions:
+        if _is_for_the_host(action) or action.dest in seen:
             continue
         value = getattr(config.option, action.dest, None)
-        if value is None or value == action.default or action.dest in options:
+        if value is None or value == action.default:
             continue
-        arguments = list(_written(action, value))
-        if arguments:
-            options[action.dest] = (action.option_strings[-1], arguments)
-    options.pop("quiet", None)
-    return [*options.values(), *_decided_here(config)]
+        written = [(action.option_strings[-1], arguments) for arguments in _written(action, value)]
+        options += written
+        seen |= {action.dest} if written else set()
+    return [*options, *_decided_here(config)]
+
+
+def _is_for_the_host(action: argparse.Action) -> bool:
+    positional = not action.option_strings
+    return positional or action.dest in _HOST_ONLY or action.dest.startswith(_OURS)
 
 
 def _decided_here(config: pytest.Config) -> Iterator[Option]:
@@ -91,26 +95,28 @@ def _argument_parser(config: pytest.Config) -> argparse.ArgumentParser:
     return found
 
 
-def _written(action: argparse.Action, value: Any) -> Iterator[str]:
+def _written(action: argparse.Action, value: Any) -> Iterator[list[str]]:
     """The arguments that make a parser arrive at ``value``; none if that cannot be said."""
     option = action.option_strings[-1]
     if action.dest == _VERBOSITY:
-        yield f"--verbosity={value}"
+        yield [f"--verbosity={value}"]
     elif action.nargs == 0:
         yield from _flag(action, option, value)
     elif isinstance(value, (list, tuple)):
-        repeated = not isinstance(action, argparse._StoreAction)
         texts = [text for entry in value for text in _text(entry)]
-        yield from [_joined(option, text) for text in texts] if repeated else [option, *texts]
+        if isinstance(action, argparse._StoreAction):
+            yield [option, *texts]
+        else:
+            yield from ([_joined(option, text)] for text in texts)
     else:
-        yield from [_joined(option, text) for text in _text(value)]
+        yield from ([_joined(option, text)] for text in _text(value))
 
 
-def _flag(action: argparse.Action, option: str, value: Any) -> Iterator[str]:
+def _flag(action: argparse.Action, option: str, value: Any) -> Iterator[list[str]]:
     if isinstance(action, argparse._CountAction):
-        yield from [option] * int(value)
+        yield [option] * int(value)
     elif value == action.const:
-        yield option
+        yield [option]
 
 
 def _text(value: Any) -> Iterator[str]:

@@ -110,7 +110,7 @@ def spawn(
     *,
     environ: Mapping[str, str],
     cwd: Path,
-    stderr: IO[bytes] | int,
+    stderr: IO[bytes] | int | None,
     pass_fds: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
     """Start a process that is talked to over its standard streams, in a group of its own.

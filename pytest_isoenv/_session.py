@@ -9,11 +9,10 @@ from __future__ import annotations
 import os
 import queue
 import re
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pytest
 
@@ -79,6 +78,9 @@ class Conductor:
         self._stopping = False
         self._request = self._common_request()
         self._workers: list[Worker] = []
+        if self._config.option.usepdb or self._config.option.trace:
+            for job in jobs:
+                job.record.note("--pdb and --trace are not passed on: they stop tests on the host")
 
     # In the main thread
 
@@ -137,6 +139,9 @@ class Conductor:
         """Wait for the workers' processes, which were let go when they had finished."""
         for worker in self._workers:
             worker.close(_GRACE)
+        for descriptor in (self._stdout, self._stderr):
+            if descriptor is not None:
+                os.close(descriptor)
 
     def _handle(self, job: Job, event: Mapping[str, Any] | None) -> None:
         if event is None:
@@ -272,9 +277,9 @@ class Conductor:
         worker = Worker(
             environment,
             self._config.invocation_params.dir,
-            self._stderr(),
             lambda event: self._events.put((job, event)),
             self._stdout,
+            self._stderr,
         )
         job.worker = worker
         self._workers.append(worker)
@@ -282,9 +287,6 @@ class Conductor:
         if self._stopping:
             worker.kill()
         return worker
-
-    def _stderr(self) -> IO[bytes]:
-        return tempfile.TemporaryFile()
 
     def notify(self, name: str) -> None:
         """Called from a job's thread when its environment takes work."""
@@ -296,7 +298,9 @@ class Conductor:
 
     def _common_request(self) -> dict[str, Any]:
         config = self._config
+        # With -s, what tests print goes where the host's output goes.
         self._stdout = os.dup(1) if config.option.capture == "no" else None
+        self._stderr = os.dup(2) if config.option.capture == "no" else None
         factory = getattr(config, "_tmp_path_factory", None)
         self._basetemp: Path | None = factory.getbasetemp() if factory else None
         return {
