@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +139,7 @@ def _is_below(module: str, root: Path) -> bool:
     return bool(file) and Path(str(file)).is_relative_to(root) and "site-packages" not in str(file)
 
 
-def runs_as_module(arguments: Sequence[str] = sys.orig_argv) -> bool:
-    """Whether pytest was started with ``python -m``: it puts the current directory on sys.path."""
-    return "-m" in arguments[1:3]
+def runs_as_module() -> bool:
+    """Whether this is ``python -m pytest``, which puts the current directory on ``sys.path``."""
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    return spec is not None and spec.name.partition(".")[0] == "pytest"

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pytest_isoenv._reports import rebuild
 from pytest_isoenv._select import id_there
 from pytest_isoenv._summary import Record
 
@@ -35,7 +36,8 @@ class Relay:
             return
         item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
         for data in event["reports"]:
-            report = self._rebuilt({**data, "nodeid": item.nodeid, "location": item.location})
+            here = {"nodeid": item.nodeid, "location": item.location}
+            report = rebuild(self._config, {**data, **here})
             if report is not None:
                 self._log(item, report)
         item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
@@ -47,15 +49,6 @@ class Relay:
         ]
         self._record.count(self._config, report)
         item.ihook.pytest_runtest_logreport(report=report)
-
-    def _rebuilt(self, data: dict[str, Any]) -> pytest.TestReport | None:
-        hook = self._config.hook.pytest_report_from_serializable
-        report = hook(config=self._config, data=dict(data))
-        if report is None and data.get("outcome") != "passed":
-            # A kind of report that the host does not know, such as a subtest under an older
-            # pytest: a failure of it must not be lost.
-            report = pytest.TestReport._from_json(data)
-        return report  # type: ignore[no-any-return]
 
     def collection(self, data: Mapping[str, Any]) -> None:
         """A module or class that could not be collected there: its tests end as it did."""

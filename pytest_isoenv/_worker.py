@@ -224,6 +224,9 @@ class SessionPlugin:
         data = hook(config=self._config, report=report)
         if data is None:
             data = {**report._to_json(), "$report_type": type(report).__name__}
+        longrepr = report.longrepr
+        if hasattr(longrepr, "toterminal") and not hasattr(longrepr, "reprtraceback"):
+            data["$words"] = True  # sent as text, but it is no text
         return data
 
     def pytest_warning_recorded(
