@@ -1,0 +1,73 @@
+"""A pytest plugin for comparing two runs: writes what each test reported to the file $RECORD.
+
+It runs on every Python and pytest that tests run on, so it uses nothing but them.
+"""
+
+import json
+import os
+import re
+import sys
+
+EVENTS = {"reports": [], "warnings": [], "exit": None}
+
+
+def pytest_runtest_logreport(report):
+    EVENTS["reports"].append(
+        {
+            "id": report.nodeid,
+            "when": report.when,
+            "outcome": report.outcome,
+            "longrepr": _text(report),
+            "sections": [list(section) for section in report.sections],
+            "properties": [
+                [name, value] for name, value in report.user_properties if name != "environment"
+            ],
+            "wasxfail": getattr(report, "wasxfail", None),
+            "timed": isinstance(report.duration, float) and report.duration >= 0,
+            "location": list(report.location),
+            "keywords": sorted(report.keywords),
+            "kind": type(report).__name__,
+            "context": repr(getattr(report, "context", None)),
+        }
+    )
+
+
+def _text(report):
+    if isinstance(report.longrepr, tuple):  # a skip: where and why
+        return [str(part) for part in report.longrepr]
+    return report.longreprtext
+
+
+def pytest_warning_recorded(warning_message, when, nodeid, location):
+    EVENTS["warnings"].append(
+        {
+            "category": warning_message.category.__name__,
+            "text": str(warning_message.message),
+            "file": warning_message.filename,
+            "line": warning_message.lineno,
+            "when": when,
+            "id": nodeid,
+            "location": list(location) if location else None,
+        }
+    )
+
+
+def pytest_sessionfinish(exitstatus):
+    EVENTS["exit"] = int(exitstatus)
+
+
+def pytest_unconfigure():
+    with open(os.environ["RECORD"], "w", encoding="utf-8") as file:  # noqa: PTH123
+        json.dump(EVENTS, file)
+
+
+def comparable(text):
+    """A text without what differs between two runs of the same thing anywhere."""
+    text = re.sub(r"0x[0-9a-f]{6,}", "0x...", text)
+    text = re.sub(r"\boldfd=\d+", "oldfd=N", text)
+    text = re.sub(r"\b\d+\.\d\ds\b", "N.NNs", text)
+    return re.sub(r"[^\s'\"]*/site-packages/", "<site-packages>/", text)
+
+
+if __name__ == "__main__":
+    sys.exit(__doc__)
