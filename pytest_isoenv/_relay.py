@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from _pytest.junitxml import xml_key
 
 from pytest_isoenv._reports import rebuild
 from pytest_isoenv._select import id_there
@@ -23,8 +24,17 @@ class Relay:
     ``items`` are those that wait for their result, by their node id there.
     """
 
-    def __init__(self, config: pytest.Config, record: Record, items: list[pytest.Item]) -> None:
+    def __init__(
+        self,
+        config: pytest.Config,
+        record: Record,
+        items: list[pytest.Item],
+        already_warned: Warned,
+    ) -> None:
         self._config = config
+        self._already_warned = already_warned
+        self._xml_attributes: list[tuple[str, str, str]] = []
+        self._names = {id_there(item): item.nodeid for item in items}
         self._record = record
         self._name = record.name
         self.waiting: dict[str, pytest.Item] = {id_there(item): item for item in items}
@@ -39,6 +49,7 @@ class Relay:
             here = {"nodeid": item.nodeid, "location": item.location}
             report = rebuild(self._config, {**data, **here})
             if report is not None:
+                self._add_xml_attributes(event["id"], report)
                 self._log(item, report)
         item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
 
@@ -49,6 +60,14 @@ class Relay:
         ]
         self._record.count(self._config, report)
         item.ihook.pytest_runtest_logreport(report=report)
+
+    def _add_xml_attributes(self, nodeid: str, report: pytest.TestReport) -> None:
+        junit = self._config.stash.get(xml_key, None)
+        if junit is not None and self._xml_attributes:
+            for of, name, value in self._xml_attributes:
+                if of == nodeid:
+                    junit.node_reporter(report).add_attribute(name, value)
+            self._xml_attributes.clear()
 
     def collection(self, data: Mapping[str, Any]) -> None:
         """A module or class that could not be collected there: its tests end as it did."""
@@ -89,8 +108,10 @@ class Relay:
         self._log(item, report)
         item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
 
-    def warning(self, event: Mapping[str, Any], names: Mapping[str, str]) -> None:
-        """A warning that was recorded there; ``names`` gives the host's id for each id there."""
+    def warning(self, event: Mapping[str, Any]) -> None:
+        """A warning that was recorded there, unless the host has given the same while loading."""
+        if event["when"] in _LOADING and self._already_warned.of(event):
+            return
         message = warnings.WarningMessage(
             message=event["message"],
             category=_category(event["module"], event["category"]),
@@ -102,10 +123,44 @@ class Relay:
             kwargs={
                 "warning_message": message,
                 "when": event["when"],
-                "nodeid": names.get(event["id"], event["id"]),
+                "nodeid": self._names.get(event["id"], event["id"]),
                 "location": event["location"],
             }
         )
+
+    def suite_property(self, name: str, value: str) -> None:
+        """``record_testsuite_property`` was used there."""
+        report = self._config.stash.get(xml_key, None)
+        if report is not None:
+            report.add_global_property(name, value)
+
+    def xml_attribute(self, nodeid: str, name: str, value: str) -> None:
+        """``record_xml_attribute`` was used there, by a test whose reports follow."""
+        self._xml_attributes.append((nodeid, name, value))
+
+
+# Where the host and a worker load the same files, and so meet the same warnings.
+_LOADING = ("config", "collect")
+
+
+class Warned:
+    """The warnings that the host recorded while it loaded plugins, conftest.py and test files."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._seen: set[tuple[str, str, int]] = set()
+        # The hook is historic: a plugin that registers now is told of all warnings so far.
+        config.pluginmanager.register(self)
+        config.pluginmanager.unregister(self)
+
+    def pytest_warning_recorded(self, warning_message: warnings.WarningMessage, when: str) -> None:
+        """Called for each warning that has been recorded."""
+        if when in _LOADING:
+            name = warning_message.category.__name__
+            self._seen.add((name, str(warning_message.message), warning_message.lineno))
+
+    def of(self, event: Mapping[str, Any]) -> bool:
+        """Whether a worker's warning is one of these."""
+        return (event["category"], event["message"], event["lineno"]) in self._seen
 
 
 def _is_below(nodeid: str, collector: str) -> bool:

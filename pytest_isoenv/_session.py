@@ -19,9 +19,9 @@ import pytest
 from pytest_isoenv import _options, hookspecs
 from pytest_isoenv._gateway import PROTOCOL, Worker
 from pytest_isoenv._process import Cancelled
-from pytest_isoenv._relay import Relay
+from pytest_isoenv._relay import Relay, Warned
 from pytest_isoenv._requests import Request
-from pytest_isoenv._select import id_there, request_of
+from pytest_isoenv._select import request_of
 from pytest_isoenv._status import Status
 from pytest_isoenv._summary import Record
 from pytest_isoenv.environment import Environment
@@ -35,13 +35,18 @@ _GRACE = 10.0
 class Job:
     """The tests of one environment in this run, and where they stand."""
 
-    def __init__(self, config: pytest.Config, request: Request, items: list[pytest.Item]) -> None:
+    def __init__(
+        self,
+        config: pytest.Config,
+        request: Request,
+        items: list[pytest.Item],
+        already_warned: Warned,
+    ) -> None:
         assert request.spec is not None
         self.name = request.name
         self.spec = request.spec
         self.record = Record(request.name, request.spec)
-        self.relay = Relay(config, self.record, items)
-        self.names = {id_there(item): item.nodeid for item in items}
+        self.relay = Relay(config, self.record, items, already_warned)
         self.files = list(dict.fromkeys(str(item.path) for item in items))
         self.environment: Environment | None = None
         self.worker: Worker | None = None
@@ -58,7 +63,8 @@ def jobs_of(config: pytest.Config, items: Sequence[pytest.Item]) -> list[Job]:
         request = request_of(item)
         if request is not None:
             groups.setdefault(request, []).append(item)
-    return [Job(config, request, members) for request, members in groups.items()]
+    already_warned = Warned(config)
+    return [Job(config, request, members, already_warned) for request, members in groups.items()]
 
 
 class Conductor:
@@ -177,7 +183,13 @@ class Conductor:
         job.relay.missing(event["missing"])
 
     def _on_warning(self, job: Job, event: Mapping[str, Any]) -> None:
-        job.relay.warning(event, job.names)
+        job.relay.warning(event)
+
+    def _on_suite_property(self, job: Job, event: Mapping[str, Any]) -> None:
+        job.relay.suite_property(event["name"], event["value"])
+
+    def _on_xml_attribute(self, job: Job, event: Mapping[str, Any]) -> None:
+        job.relay.xml_attribute(event["id"], event["name"], event["value"])
 
     def _on_dropped(self, job: Job, event: Mapping[str, Any]) -> None:
         job.record.note(f"{event['option']} was not passed on: no plugin there knows it")
@@ -209,6 +221,8 @@ class Conductor:
         "collect": _on_collect,
         "collected": _on_collected,
         "warning": _on_warning,
+        "suite property": _on_suite_property,
+        "xml attribute": _on_xml_attribute,
         "test": _on_test,
         "internal error": _on_internal_error,
         "finish": _on_finish,
@@ -314,6 +328,7 @@ class Conductor:
             "markers": [line for line in config.getini("markers") if line.startswith("env(")],
             "hooks": _hooks(),
             "stdout": self._stdout,
+            "junit_family": config.getini("junit_family") if config.option.xmlpath else None,
         }
 
     def _request_for(self, job: Job) -> dict[str, Any]:

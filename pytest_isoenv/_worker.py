@@ -105,6 +105,29 @@ def _has_plugin(name: str) -> bool:
     return any(point.name == name for point in group)
 
 
+class _JUnitReport:
+    """Passes on what fixtures add to a JUnit report that the host writes."""
+
+    def __init__(self, send: Callable[[dict[str, Any]], None], family: str) -> None:
+        self.family = family
+        self._send = send
+
+    def add_global_property(self, name: str, value: Any) -> None:
+        self._send({"kind": "suite property", "name": name, "value": str(value)})
+
+    def node_reporter(self, nodeid: str) -> Any:
+        return _JUnitCase(self._send, nodeid)
+
+
+class _JUnitCase:
+    def __init__(self, send: Callable[[dict[str, Any]], None], nodeid: str) -> None:
+        self._send = send
+        self._nodeid = nodeid
+
+    def add_attribute(self, name: str, value: Any) -> None:
+        self._send({"kind": "xml attribute", "id": self._nodeid, "name": name, "value": str(value)})
+
+
 class SessionPlugin:
     """Makes the session run what the host asks for, and sends what happens."""
 
@@ -174,9 +197,19 @@ class SessionPlugin:
             os.environ["PYTEST_ADDOPTS"] = self._addopts
         for line in self._request["markers"]:
             config.addinivalue_line("markers", line)
+        if self._request["junit_family"] is not None:
+            self._stand_in_for_junit(config)
         for name in ("lfplugin", "nfplugin"):
             if config.pluginmanager.hasplugin(name):
                 config.pluginmanager.unregister(name=name)
+
+    def _stand_in_for_junit(self, config: Any) -> None:
+        """Where ``record_testsuite_property`` and ``record_xml_attribute`` look for the report."""
+        try:
+            from _pytest.junitxml import xml_key
+        except ImportError:  # it has moved: these two fixtures then do nothing, as without a report
+            return
+        config.stash[xml_key] = _JUnitReport(self._send, self._request["junit_family"])
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self, session: Any) -> None:

@@ -145,9 +145,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             raise pytest.UsageError(str(error)) from error
 
 
-@pytest.hookimpl(wrapper=True, tryfirst=True)
+@pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
-    """Run the items of environments while pytest runs the others."""
+    """Run the items of environments while pytest runs the others.
+
+    The innermost wrapper: to the others (progress, coverage) the loop is over when all is.
+    """
     run = session.config.stash.get(_RUN, None)
     if run is None or session.config.option.collectonly:
         return (yield)
