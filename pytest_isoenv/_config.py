@@ -98,7 +98,7 @@ class _Declared:
 
     def add(self, where: str, table: Any) -> None:
         if not isinstance(table, Mapping):
-            self._problem(where, f"is a {type(table).__name__}, not a mapping")
+            self._problem(where, f"{table!r} is not a mapping of keys to values")
             return
         for key in table:
             if key not in _TOP_KEYS:
@@ -125,7 +125,7 @@ class _Declared:
         elif name == HOST:
             self._problem(spot, f"{HOST!r} is reserved for the interpreter that runs pytest")
         elif not isinstance(fields, Mapping):
-            self._problem(spot, f"is a {type(fields).__name__}, not a mapping of keys to values")
+            self._problem(spot, f"{fields!r} is not a mapping of keys to values")
         elif name in self.raw and self.raw[name] != fields:
             other = self.origins[name]
             self._problem(spot, f"{name!r} is declared with other content in {other}")

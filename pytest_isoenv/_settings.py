@@ -74,6 +74,8 @@ _FOR_INSTALLERS = frozenset(
         "UV_DEFAULT_INDEX",
         "UV_EXTRA_INDEX_URL",
         "UV_FIND_LINKS",
+        "UV_HTTP_CONNECT_TIMEOUT",
+        "UV_HTTP_RETRIES",
         "UV_HTTP_TIMEOUT",
         "UV_INDEX",
         "UV_INDEX_URL",

@@ -65,7 +65,8 @@ def header(declarations: Declarations, cache: Path) -> str:
 def lines(record: Record, verbosity: int) -> Iterable[str]:
     """What the terminal says of an environment at the end."""
     counts = ", ".join(f"{count} {outcome}" for outcome, count in record.outcomes.items())
-    python = record.environment.version if record.environment else record.spec.python or "host"
+    asked = record.spec.python or "of the host"
+    python = record.environment.version if record.environment else asked
     parts = [f"{record.name}: Python {python}", redact(record.spec.asked_for()), _how(record)]
     yield "; ".join([*parts, counts] if counts else parts)
     if record.environment is not None and record.environment.why:
