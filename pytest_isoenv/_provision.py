@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,25 +65,35 @@ Notify = Callable[[EnvName], None]
 
 
 class Provisioner:
-    """Turns requests into environments; the same request twice in a run is one environment."""
+    """Turns requests into environments; the same request twice in a run is one environment.
+
+    Of several ``backends`` with one name, the last counts. Threads may share a provisioner.
+    """
 
     def __init__(
         self,
         settings: Settings,
-        store: Store,
-        processes: Processes,
-        backends: Mapping[str, Backend],
+        backends: Iterable[Backend],
         notify: Notify = lambda name: None,
     ) -> None:
         self._settings = settings
-        self._store = store
-        self._processes = processes
-        self._backends = backends
+        self._backends = {backend.name: backend for backend in backends}
         self._notify = notify
-        self._interpreters = Interpreters(settings, processes, store.interpreters)
+        self._processes = Processes()
+        self._store = Store(settings.cache)
+        self._interpreters = Interpreters(settings, self._processes, self._store.interpreters)
         self._lock = threading.Lock()
         self._locks: dict[EnvSpec, threading.Lock] = {}
         self._ready: dict[EnvSpec, Environment] = {}
+
+    def stop(self) -> None:
+        """End what is being built: the run was interrupted."""
+        self._store.stop()
+        self._processes.stop()
+
+    def close(self) -> None:
+        """Remove what was ephemeral."""
+        self._store.close()
 
     def environment(self, name: EnvName, spec: EnvSpec) -> Environment:
         """The environment for a request, cached or built now.

@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 
 from pytest_isoenv._config import HOST, Declarations
 from pytest_isoenv._fields import InvalidValueError, choices, parse_layer, requirement
-from pytest_isoenv.errors import Problem
+from pytest_isoenv.errors import ConfigError, Problem
 from pytest_isoenv.spec import EnvName, EnvSpec, Layer, is_bare_word, is_path, unite_requirements
 
 
@@ -57,6 +57,19 @@ def read_request(
     spec = declarations.spec(named[0] if named else None, closer)
     name = given_id or derive_name(named, closer)
     return Request(EnvName(name), spec), []
+
+
+def requested(
+    args: Sequence[Any], fields: Mapping[str, Any], where: str, declarations: Declarations
+) -> tuple[EnvName, EnvSpec]:
+    """The name and spec that a marker's arguments ask for; raises ConfigError."""
+    request, problems = read_request(args, fields, where, declarations)
+    if request is None:
+        raise ConfigError(problems)
+    if request.spec is None:
+        what = "the host is no environment of its own; sys.executable is its Python"
+        raise ConfigError([Problem(where, what)])
+    return request.name, request.spec
 
 
 def _read_id(value: Any, where: str, problems: list[Problem]) -> str | None:

@@ -12,6 +12,8 @@ import pytest
 
 from pytest_isoenv import _config, _settings
 from pytest_isoenv._backends import builtin
+from pytest_isoenv._provision import Provisioner
+from pytest_isoenv._requests import requested
 from pytest_isoenv._select import Selector, request_of
 from pytest_isoenv._session import Conductor, jobs_of
 from pytest_isoenv._status import Status
@@ -19,7 +21,6 @@ from pytest_isoenv._summary import Record, header, lines, write_report
 from pytest_isoenv.backend import Backend
 from pytest_isoenv.environment import Environment
 from pytest_isoenv.errors import ConfigError, InterpreterNotFound, Problem
-from pytest_isoenv.manager import Provisioning
 
 
 class Run:
@@ -31,12 +32,9 @@ class Run:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._settings = _settings_of(config)
-        self._backends: tuple[Backend, ...] = tuple(
-            backend
-            for found in config.hook.pytest_isoenv_backends(config=config)
-            for backend in found
-        )
-        known = {backend.name for backend in (*builtin(), *self._backends)}
+        added = config.hook.pytest_isoenv_backends(config=config)
+        self._backends: list[Backend] = [*builtin(), *(b for found in added for b in found)]
+        known = {backend.name for backend in self._backends}
         declared = config.hook.pytest_isoenv_environments(config=config)
         self._declarations = _config.load(config.rootpath, known, declared)
         self.selector = Selector(self._declarations)
@@ -44,9 +42,9 @@ class Run:
         self._provided: dict[str, Record] = {}
 
     @cached_property
-    def _provisioning(self) -> Provisioning:
+    def _provisioner(self) -> Provisioner:
         """Made when the first environment is wanted: before that, nothing touches the cache."""
-        return Provisioning(self._settings, self._declarations, self._backends, self._notify)
+        return Provisioner(self._settings, self._backends, self._notify)
 
     def _notify(self, name: str) -> None:
         if self._conductor is not None:
@@ -84,7 +82,9 @@ class Run:
 
     def _conductor_of(self, session: pytest.Session, items: list[pytest.Item]) -> Conductor:
         jobs = jobs_of(self._config, items)
-        self._conductor = Conductor(session, self._provisioning, jobs, Status(self._config))
+        self._conductor = Conductor(
+            session, self._provisioner, jobs, self._settings.jobs, Status(self._config)
+        )
         return self._conductor
 
     def run_one(self, session: pytest.Session, item: pytest.Item) -> None:
@@ -99,10 +99,10 @@ class Run:
 
     def provide(self, *args: Any, **fields: Any) -> Environment:
         """What the ``isoenv`` fixture gives; a missing interpreter may be a skip, as declared."""
-        name, spec = self._provisioning.request(*args, **fields)
+        name, spec = requested(args, fields, "isoenv", self._declarations)
         record = self._provided.setdefault(name, Record(name, spec))
         try:
-            record.environment = self._provisioning.provisioner.environment(name, spec)
+            record.environment = self._provisioner.environment(name, spec)
         except InterpreterNotFound as error:
             record.error = str(error)
             if spec.missing_interpreter == "skip":
@@ -139,8 +139,8 @@ class Run:
         """Leave no process and no throw-away directory."""
         if self._conductor is not None:
             self._conductor.close()
-        if "_provisioning" in vars(self):
-            self._provisioning.close()
+        if "_provisioner" in vars(self):
+            self._provisioner.close()
 
 
 class _BetweenTests:

@@ -6,19 +6,17 @@ in the main thread, which takes the workers' events from one queue.
 
 from __future__ import annotations
 
-import os
 import queue
-import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pytest_isoenv import _options, hookspecs
-from pytest_isoenv._gateway import PROTOCOL, Worker
+from pytest_isoenv._gateway import Worker
+from pytest_isoenv._launch import Launch
 from pytest_isoenv._process import Cancelled
+from pytest_isoenv._provision import Provisioner
 from pytest_isoenv._relay import Relay, Warned
 from pytest_isoenv._requests import Request
 from pytest_isoenv._select import request_of
@@ -26,7 +24,6 @@ from pytest_isoenv._status import Status
 from pytest_isoenv._summary import Record
 from pytest_isoenv.environment import Environment
 from pytest_isoenv.errors import InterpreterNotFound, IsoenvError, WorkerError
-from pytest_isoenv.manager import Provisioning
 
 # How long fixtures may take to be torn down after Ctrl-C, and a worker to exit (seconds).
 _GRACE = 10.0
@@ -71,18 +68,23 @@ class Conductor:
     """Runs the jobs of one session."""
 
     def __init__(
-        self, session: pytest.Session, provisioning: Provisioning, jobs: list[Job], status: Status
+        self,
+        session: pytest.Session,
+        provisioner: Provisioner,
+        jobs: list[Job],
+        at_once: int,
+        status: Status,
     ) -> None:
         self.jobs = jobs
         self._session = session
         self._config = session.config
-        self._provisioning = provisioning
+        self._provisioner = provisioner
         self._status = status
         self._events: queue.SimpleQueue[tuple[Job, Mapping[str, Any] | None]] = queue.SimpleQueue()
-        self._pool = ThreadPoolExecutor(provisioning.settings.jobs, thread_name_prefix="isoenv")
+        self._pool = ThreadPoolExecutor(at_once, thread_name_prefix="isoenv")
         self._open = set(jobs)
         self._stopping = False
-        self._request = self._common_request()
+        self._launch = Launch(self._config)
         self._workers: list[Worker] = []
         if self._config.option.usepdb or self._config.option.trace:
             for job in jobs:
@@ -130,7 +132,7 @@ class Conductor:
         self._status.clear()
         running = [job.worker for job in self._open if job.worker is not None]
         if running or self._open:
-            self._provisioning.stop()
+            self._provisioner.stop()
         for worker in running:
             worker.interrupt()
         try:
@@ -145,9 +147,7 @@ class Conductor:
         """Wait for the workers' processes, which were let go when they had finished."""
         for worker in self._workers:
             worker.close(_GRACE)
-        for descriptor in (self._stdout, self._stderr):
-            if descriptor is not None:
-                os.close(descriptor)
+        self._launch.close()
 
     def _handle(self, job: Job, event: Mapping[str, Any] | None) -> None:
         if event is None:
@@ -276,7 +276,7 @@ class Conductor:
     def _serve(self, job: Job) -> None:
         try:
             if job.environment is None:
-                environment = self._provisioning.provisioner.environment(job.name, job.spec)
+                environment = self._provisioner.environment(job.name, job.spec)
                 self._events.put((job, {"kind": "ready", "environment": environment}))
                 job.environment = environment
             worker = self._start_worker(job, job.environment)
@@ -292,12 +292,13 @@ class Conductor:
             environment,
             self._config.invocation_params.dir,
             lambda event: self._events.put((job, event)),
-            self._stdout,
-            self._stderr,
+            self._launch.stdout,
+            self._launch.stderr,
         )
         job.worker = worker
         self._workers.append(worker)
-        worker.start(self._request_for(job))
+        place = f"{self.jobs.index(job)}-{job.name}-{job.generation}"
+        worker.start(self._launch.request(job.files, list(job.relay.waiting), place))
         if self._stopping:
             worker.kill()
         return worker
@@ -308,54 +309,9 @@ class Conductor:
             if job.name == name:
                 self._events.put((job, {"kind": "building"}))
 
-    # What a worker is told
-
-    def _common_request(self) -> dict[str, Any]:
-        config = self._config
-        # With -s, what tests print goes where the host's output goes.
-        self._stdout = os.dup(1) if config.option.capture == "no" else None
-        self._stderr = os.dup(2) if config.option.capture == "no" else None
-        factory = getattr(config, "_tmp_path_factory", None)
-        self._basetemp: Path | None = factory.getbasetemp() if factory else None
-        return {
-            "protocol": PROTOCOL,
-            "cwd": str(config.invocation_params.dir),
-            "cwd_on_path": _options.runs_as_module(),
-            "arguments": [str(argument) for argument in config.invocation_params.args],
-            "positional": list(config.option.file_or_dir),
-            "options": _options.forwarded(config),
-            "local_plugins": _options.local_plugins(config),
-            "markers": [line for line in config.getini("markers") if line.startswith("env(")],
-            "hooks": _hooks(),
-            "stdout": self._stdout,
-            "junit_family": config.getini("junit_family") if config.option.xmlpath else None,
-        }
-
-    def _request_for(self, job: Job) -> dict[str, Any]:
-        options = list(self._request["options"])
-        if self._basetemp is not None:
-            slug = re.sub(r"[^\w.-]", "_", job.name)
-            place = self._basetemp / f"isoenv-{self.jobs.index(job)}-{slug}-{job.generation}"
-            options.append(("--basetemp", [f"--basetemp={place}"]))
-        return {
-            **self._request,
-            "options": options,
-            "files": job.files,
-            "ids": list(job.relay.waiting),
-        }
-
 
 def _how_it_ended(job: Job, worker: Worker) -> str:
     if job.internal_error:
         return f"failed:\n{job.internal_error}"
     error = worker.remote_error()
     return f"failed:\n{error}" if error else f"{worker.ending()} before it ran a test"
-
-
-def _hooks() -> list[tuple[str, list[str]]]:
-    """Our hooks, by name with their arguments: a conftest.py that implements one is valid there."""
-    return [
-        (name, list(function.__code__.co_varnames[: function.__code__.co_argcount]))
-        for name, function in vars(hookspecs).items()
-        if name.startswith("pytest_isoenv_")
-    ]

@@ -1,0 +1,73 @@
+"""What a worker is told when it starts: the host's command line, and the tests to run."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_isoenv import _options, hookspecs
+
+
+class Launch:
+    """The part of the workers' requests that all workers of a session share.
+
+    ``stdout`` and ``stderr`` are descriptors for what tests print with ``-s``; else None.
+    """
+
+    def __init__(self, config: pytest.Config) -> None:
+        live = config.option.capture == "no"
+        self.stdout = os.dup(1) if live else None
+        self.stderr = os.dup(2) if live else None
+        self._basetemp = _basetemp(config)
+        self._common = self._shared(config)
+
+    def _shared(self, config: pytest.Config) -> Mapping[str, Any]:
+        return {
+            "cwd": str(config.invocation_params.dir),
+            "cwd_on_path": _options.runs_as_module(),
+            "arguments": [str(argument) for argument in config.invocation_params.args],
+            "positional": list(config.option.file_or_dir),
+            "options": _options.forwarded(config),
+            "local_plugins": _options.local_plugins(config),
+            "markers": [line for line in config.getini("markers") if line.startswith("env(")],
+            "hooks": _hooks(),
+            "junit_family": config.getini("junit_family") if config.option.xmlpath else None,
+            "stdout": self.stdout,
+        }
+
+    def request(self, files: Sequence[str], ids: Sequence[str], place: str) -> dict[str, Any]:
+        """The request of one worker: run ``ids``, which are in ``files``, in this order.
+
+        ``place`` names its share of the session's temporary directory; no two workers share one.
+        """
+        options = list(self._common["options"])
+        if self._basetemp is not None:
+            name = re.sub(r"[^\w.-]", "_", place)
+            directory = self._basetemp / f"isoenv-{name}"
+            options.append(("--basetemp", [f"--basetemp={directory}"]))
+        return {**self._common, "options": options, "files": list(files), "ids": list(ids)}
+
+    def close(self) -> None:
+        """Close the descriptors; workers have their own copies."""
+        for descriptor in (self.stdout, self.stderr):
+            if descriptor is not None:
+                os.close(descriptor)
+
+
+def _basetemp(config: pytest.Config) -> Path | None:
+    factory = getattr(config, "_tmp_path_factory", None)  # absent with -p no:tmpdir
+    return factory.getbasetemp() if factory else None
+
+
+def _hooks() -> list[tuple[str, list[str]]]:
+    """Our hooks, by name with their arguments: a conftest.py that implements one is valid there."""
+    return [
+        (name, list(function.__code__.co_varnames[: function.__code__.co_argcount]))
+        for name, function in vars(hookspecs).items()
+        if name.startswith("pytest_isoenv_")
+    ]
