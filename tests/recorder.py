@@ -64,6 +64,7 @@ def pytest_unconfigure():
 def comparable(text):
     """A text without what differs between two runs of the same thing anywhere."""
     text = re.sub(r"0x[0-9a-f]{6,}", "0x...", text)
+    text = re.sub(r"repeated \d+ more times", "repeated N more times", text)
     text = re.sub(r"\boldfd=\d+", "oldfd=N", text)
     text = re.sub(r"\b\d+\.\d\ds\b", "N.NNs", text)
     return re.sub(r"[^\s'\"]*/site-packages/", "<site-packages>/", text)
