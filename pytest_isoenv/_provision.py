@@ -36,23 +36,25 @@ from pytest_isoenv.spec import EnvName, EnvSpec, is_path
 #: The oldest pytest that a worker runs.
 OLDEST_PYTEST = "7.0"
 
-# Asks a finished environment, through itself, what it is.
-_INSPECT = """
-import json, os, platform, sys, sysconfig
+# Compiles a finished environment, and asks it, through itself, what it is. Compiled it must be: where
+# PYTHONDONTWRITEBYTECODE is set, every run would compile it anew. And once and last: bytecode of
+# a module that a later step of the installation replaced could pass for its own.
+_FINISH = """
+import compileall, json, os, platform, sys, sysconfig
 from importlib.metadata import distributions
+paths = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+for path in paths:
+    compileall.compile_dir(path, quiet=2, workers=0)
 packages = {}
 for dist in distributions():
     if dist.metadata["Name"]:
         packages.setdefault(dist.metadata["Name"], dist.version)
-site_packages = sysconfig.get_path("purelib")
 real = os.path.realpath(sys.executable)
 print(json.dumps({
-    "prefix": sys.prefix,
     "python": platform.python_version(),
     "real_path": real,
     "interpreter_file": [os.stat(real).st_size, os.stat(real).st_mtime_ns],
-    "site_packages": site_packages,
-    "distributions": sorted(set(os.listdir(site_packages)) - {"__pycache__"}),
+    "installed": {path: sorted(set(os.listdir(path)) - {"__pycache__"}) for path in paths},
     "packages": packages,
 }))
 """
@@ -178,7 +180,7 @@ class Provisioner:
 
     def _create(self, pinned: PinnedEnv, directory: Path) -> Mapping[str, Any]:
         self._backends[pinned.spec.backend].create(pinned, directory, self._run)
-        facts = self._inspect(directory)
+        facts = self._finish(directory)
         if facts["python"] != pinned.interpreter.version:
             built_with = f"Python {facts['python']}, not {pinned.interpreter.version}"
             raise BrokenEnvironment(str(directory), f"it was built with {built_with}")
@@ -186,9 +188,9 @@ class Provisioner:
             raise BrokenEnvironment(str(directory), "pytest is not installed in it")
         return facts
 
-    def _inspect(self, directory: Path) -> dict[str, Any]:
+    def _finish(self, directory: Path) -> dict[str, Any]:
         answer = self._processes.run(
-            [python_of(directory), "-I", "-c", _INSPECT], environ=self._settings.worker_environ
+            [python_of(directory), "-I", "-c", _FINISH], environ=self._settings.worker_environ
         )
         if answer.status != 0:
             raise BrokenEnvironment(str(directory), f"its Python does not run: {answer.output}")

@@ -126,17 +126,21 @@ def derive_name(named: Sequence[str], layer: Layer) -> str:
     """A readable id from what was asked for: ``requests-2.28.2``, ``old+py3.9``."""
     parts = list(named)
     parts += [_label(text) for text in layer.requirements]
-    parts += [_label(path) for path in layer.local]
-    parts += [_label(layer.lock)] if layer.lock else []
+    parts += [_path_label(path) for path in layer.local]
+    parts += [_path_label(layer.lock)] if layer.lock else []
     parts += [_python_label(layer.python)] if layer.python else []
     parts += [f"{name}={value}" for name, value in layer.variables if not parts]
     return re.sub(r"\s|::|[\[\]]", "_", "+".join(parts)) or "env"
 
 
+def _path_label(path: str) -> str:
+    stem = path.rstrip("/").replace("\\", "/").rpartition("/")[2].partition("[")[0]
+    return stem.removesuffix(".toml").partition("-py")[0].removesuffix(".whl") or "here"
+
+
 def _label(text: str) -> str:
     if is_path(text):
-        stem = text.rstrip("/").replace("\\", "/").rpartition("/")[2]
-        return stem.removesuffix(".toml").partition("-py")[0].removesuffix(".whl") or "here"
+        return _path_label(text)
     parsed = Requirement(text)
     versions = str(parsed.specifier)
     if versions.startswith("==") and "," not in versions:
@@ -147,5 +151,5 @@ def _label(text: str) -> str:
 
 def _python_label(python: str) -> str:
     if is_path(python):
-        return _label(python)
+        return _path_label(python)
     return python if python[0].isalpha() else f"py{python}"

@@ -152,36 +152,35 @@ def _strip_credentials(url: str) -> str:
 
 def create(pinned: PinnedEnv, directory: Path, run: Run) -> None:
     """``uv venv``, the pins with their hashes, then local wheels and trees without dependencies."""
-    _run = _Installer(pinned, directory, run)
-    _run.uv("creating the environment", "venv", "--no-project", "--python",
-            pinned.interpreter.executable, directory)  # fmt: skip
+    installer = _Installer(pinned, directory, run)
+    installer.make()
     for number, text in enumerate(pinned.pylocks):
         path = directory / f"pylock.{number}.toml"
         path.write_text(text, encoding="utf-8")
-        _run.install("installing the pinned packages", "-r", path)
+        installer.install("installing the pinned packages", "-r", path)
     for source in pinned.sources:
-        _run.source(source)
+        installer.source(source)
 
 
 class _Installer:
     """The commands that fill one directory."""
 
     def __init__(self, pinned: PinnedEnv, directory: Path, run: Run) -> None:
-        self._pinned = pinned
+        self._base_python = pinned.interpreter.executable
         self._directory = directory
         self._run = run
 
-    def uv(self, purpose: str, command: str, *args: str | Path) -> None:
-        self._run([_uv(), command, *_COMMON, *args], purpose=purpose, failure=BuildError)
+    def make(self) -> None:
+        self._uv("creating the environment", "venv", "--no-project", "--python",
+                 self._base_python, self._directory)  # fmt: skip
+
+    def _uv(self, purpose: str, *args: str | Path) -> None:
+        command = [_uv(), *args[:1], *_COMMON, *args[1:]]
+        self._run(command, purpose=purpose, failure=BuildError)
 
     def install(self, purpose: str, *what: str | Path) -> None:
-        # Compiled now: a host with PYTHONDONTWRITEBYTECODE set would pay for it in every run.
-        options = ("--no-deps", "--compile-bytecode", "--python", python_of(self._directory))
-        self._run(
-            [_uv(), "pip", "install", *_COMMON, *options, *what],
-            purpose=purpose,
-            failure=BuildError,
-        )
+        options = (*_COMMON, "--no-deps", "--python", python_of(self._directory))
+        self._run([_uv(), "pip", "install", *options, *what], purpose=purpose, failure=BuildError)
 
     def source(self, source: Source) -> None:
         purpose = f"installing {source.path}"
@@ -196,8 +195,8 @@ class _Installer:
         # uv's own cache of built trees looks at the metadata's times only, and would give stale
         # code after an edit; a build of its own for each content does not.
         with tempfile.TemporaryDirectory(dir=self._directory, prefix="wheel-") as out:
-            self.uv(f"building {source.path}", "build", "--wheel", "--out-dir", out,
-                    "--python", self._pinned.interpreter.executable, source.path)  # fmt: skip
+            self._uv(f"building {source.path}", "build", "--wheel", "--out-dir", out,
+                     "--python", self._base_python, source.path)  # fmt: skip
             self.install(purpose, *Path(out).glob("*.whl"))
 
 
@@ -213,12 +212,16 @@ def check(directory: Path, facts: Mapping[str, Any]) -> str | None:
         return f"its interpreter was {facts['real_path']} and is now {real}"
     if [stat.st_size, stat.st_mtime_ns] != facts["interpreter_file"]:
         return f"its interpreter {real} was replaced"
-    missing = sorted(set(facts["distributions"]) - _distributions(Path(facts["site_packages"])))
+    missing = [
+        name
+        for path, names in facts["installed"].items()
+        for name in sorted(set(names) - _names_in(Path(path)))
+    ]
     return f"missing from it: {', '.join(missing[:3])}" if missing else None
 
 
-def _distributions(site_packages: Path) -> set[str]:
+def _names_in(directory: Path) -> set[str]:
     try:
-        return {entry.name for entry in site_packages.iterdir()}
+        return {entry.name for entry in directory.iterdir()}
     except OSError:
         return set()
