@@ -1,0 +1,485 @@
+"""What a project declares, and everything that can be wrong with it."""
+
+from __future__ import annotations
+
+import textwrap
+
+import pytest
+
+from pytest_isoenv import _config
+from pytest_isoenv._fields import FIELDS, Surroundings, choices, parse_layer
+from pytest_isoenv.errors import ConfigError
+from pytest_isoenv.spec import is_path
+
+PROJECT = "[project]\nname = 'app'\nversion = '1'\n"
+
+
+@pytest.fixture
+def declare(tmp_path):
+    """Write the project's files, and load what they declare."""
+
+    def declare(yaml="", toml="", plugins=(), backends=("uv",)):
+        if yaml:
+            (tmp_path / "isoenv.yaml").write_text(textwrap.dedent(yaml), encoding="utf-8")
+        if toml:
+            (tmp_path / "pyproject.toml").write_text(textwrap.dedent(toml), encoding="utf-8")
+        return _config.load(tmp_path, backends, plugins)
+
+    return declare
+
+
+@pytest.fixture
+def wrong(declare):
+    """Load what is wrong, and give the lines of the error."""
+
+    def wrong(*args, **kwargs):
+        with pytest.raises(ConfigError) as caught:
+            declare(*args, **kwargs)
+        return str(caught.value).splitlines()
+
+    return wrong
+
+
+def fields(around, **given):
+    layer, problems = parse_layer({k.replace("_", "-"): v for k, v in given.items()}, "x", around)
+    assert problems == []
+    return layer
+
+
+def broken(around, **given):
+    _, problems = parse_layer({k.replace("_", "-"): v for k, v in given.items()}, "x", around)
+    return [str(problem) for problem in problems]
+
+
+@pytest.fixture
+def around(tmp_path):
+    (tmp_path / "pylock.toml").touch()
+    (tmp_path / "other.toml").touch()
+    (tmp_path / "sub" / "tree").mkdir(parents=True)
+    (tmp_path / "tree").mkdir()
+    return Surroundings(
+        tmp_path,
+        has_project=True,
+        extras=frozenset({"fast", "slow"}),
+        groups={"test": ["lib==1.0"], "all": [{"include-group": "test"}, "other"]},
+        backends=frozenset({"uv", "conda"}),
+    )
+
+
+# Loading
+
+
+def test_a_project_that_declares_nothing_has_no_environments(declare):
+    declared = declare()
+    assert declared.names == []
+    assert declared.default == "host"
+
+
+def test_yaml_and_toml_mean_the_same(declare, tmp_path):
+    of_yaml = declare(yaml="environments: {old: {dependencies: ['lib==1.0'], python: '3.9'}}")
+    (tmp_path / "isoenv.yaml").unlink()
+    of_toml = declare(
+        toml="""
+        [tool.isoenv.environments.old]
+        dependencies = ["lib==1.0"]
+        python = "3.9"
+        """
+    )
+    assert of_yaml.spec("old") == of_toml.spec("old")
+
+
+def test_declarations_of_both_files_and_of_plugins_are_united(declare):
+    declared = declare(
+        yaml="environments: {old: {dependencies: ['lib==1.0']}}",
+        toml="[tool.isoenv.environments.new]\ndependencies = ['lib==2.0']",
+        plugins=[{"given": {"dependencies": ["other==1.0"]}}],
+    )
+    assert sorted(declared.names) == ["given", "new", "old"]
+    assert declared.spec("given").requirements == ("other==1.0",)
+
+
+def test_names_keep_the_order_of_their_declaration(declare):
+    assert declare(yaml="environments: {z: {}, a: {}, m: {}}").names == ["z", "a", "m"]
+
+
+def test_an_environment_without_fields_is_one_all_the_same(declare):
+    assert declare(yaml="environments:\n  plain:\n").names == ["plain"]
+
+
+def test_every_environment_inherits_base(declare):
+    declared = declare(
+        yaml="""
+        environments:
+          base: {dependencies: ['lib==1.0', other], python: '3.9'}
+          new: {dependencies: ['lib==2.0']}
+        """
+    )
+    assert declared.spec("new").requirements == ("lib==2.0", "other")
+    assert declared.spec("new").python == "3.9"
+    assert declared.names == ["new"]
+
+
+def test_an_environment_that_says_base_false_inherits_nothing(declare):
+    declared = declare(
+        yaml="""
+        environments:
+          base: {dependencies: [other]}
+          alone: {base: false, dependencies: ['lib==2.0']}
+        """
+    )
+    assert declared.spec("alone").requirements == ("lib==2.0",)
+
+
+def test_a_marker_is_closer_than_the_environment_that_it_names(declare, around):
+    declared = declare(yaml="environments: {old: {dependencies: ['lib==1.0']}}")
+    closer = fields(around, dependencies=["lib==1.1"])
+    assert declared.spec("old", closer).requirements == ("lib==1.1",)
+
+
+def test_without_a_declared_base_the_project_goes_in_editable(declare):
+    assert declare(toml=PROJECT).spec(None).project == "editable"
+
+
+def test_a_rootdir_without_a_project_puts_none_in(declare):
+    assert declare(toml="[tool.other]\n").spec(None).project == "none"
+
+
+@pytest.mark.parametrize("name", ["test", "tests"])
+def test_the_implied_base_has_the_projects_test_group(declare, name):
+    spec = declare(toml=f"{PROJECT}[dependency-groups]\n{name} = ['lib==1.0']\n").spec(None)
+    assert (spec.project, spec.requirements) == ("editable", ("lib==1.0",))
+
+
+@pytest.mark.parametrize("name", ["test", "tests"])
+def test_the_implied_base_has_the_projects_test_extra(declare, name):
+    toml = f"{PROJECT}[project.optional-dependencies]\n{name} = ['lib==1.0']\n"
+    spec = declare(toml=toml).spec(None)
+    assert (spec.project, spec.extras) == ("editable", (name,))
+
+
+def test_a_declared_base_replaces_the_implied_one(declare):
+    declared = declare(yaml="environments: {base: {python: '3.9'}}", toml=PROJECT)
+    assert declared.spec(None).project == "none"
+
+
+def test_the_same_declaration_twice_is_no_contradiction(declare):
+    same = {"dependencies": ["lib==1.0"]}
+    assert declare(plugins=[{"old": same}, {"old": same}]).names == ["old"]
+
+
+def test_one_name_with_different_content_names_both_files(wrong):
+    (line,) = wrong(
+        yaml="environments: {old: {dependencies: ['lib==1.0']}}",
+        toml="[tool.isoenv.environments.old]\ndependencies = ['lib==1.1']",
+    )
+    assert "'old' is declared with other content" in line
+    assert "isoenv.yaml.environments.old" in line
+    assert "pyproject.toml [tool.isoenv]" in line
+
+
+def test_the_default_can_be_a_declared_environment(declare):
+    assert declare(yaml="{environments: {old: {}}, default: old}").default == "old"
+
+
+def test_two_files_that_contradict_each_other_on_the_default_are_an_error(wrong):
+    lines = wrong(
+        yaml="{environments: {old: {}}, default: old}", toml="[tool.isoenv]\ndefault = 'host'"
+    )
+    assert any("contradicts" in line and "pyproject.toml" in line for line in lines)
+
+
+# Everything wrong is said, with its place, the rule and the choices
+
+
+def test_an_undeclared_default_lists_the_declared_names_nearest_first(wrong):
+    (line,) = wrong(yaml="{environments: {aa: {}, older: {}}, default: old}")
+    assert "isoenv.yaml.default: 'old' is not declared; there are: older" in line
+
+
+def test_an_undeclared_default_is_said_together_with_the_other_problems(wrong):
+    lines = wrong(yaml="{environments: {old: {pyton: '3.9'}}, default: odl}")
+    assert len(lines) == 2
+
+
+def test_every_problem_of_every_file_is_said_at_once(wrong):
+    lines = wrong(
+        yaml="{environments: {old: {pyton: '3.9', refresh: maybe}}, defualt: host}",
+        toml="[tool.isoenv.environments.new]\nbackend = 'vu'",
+    )
+    assert len(lines) == 4
+
+
+def test_an_unknown_key_lists_the_keys_nearest_first(wrong):
+    (line,) = wrong(yaml="environments: {old: {pyton: '3.9'}}")
+    assert "isoenv.yaml.environments.old: unknown key 'pyton'; the keys are: python" in line
+
+
+def test_an_unknown_key_at_the_top_lists_the_keys(wrong):
+    (line,) = wrong(yaml="environment: {}")
+    assert "unknown key 'environment'" in line
+    assert "environments" in line
+
+
+def test_host_cannot_be_declared(wrong):
+    (line,) = wrong(yaml="environments: {host: {}}")
+    assert "'host' is reserved" in line
+
+
+@pytest.mark.parametrize("name", ["'two words'", "'a::b'", "'a[b]'", "''", "3", "true"])
+def test_a_name_that_cannot_stand_in_a_node_id_is_an_error(wrong, name):
+    (line,) = wrong(yaml=f"environments: {{{name}: {{}}}}")
+    assert "is not a name" in line
+
+
+def test_base_can_only_be_declined(wrong):
+    (line,) = wrong(yaml="environments: {old: {base: true}}")
+    assert "isoenv.yaml.environments.old.base" in line
+
+
+@pytest.mark.parametrize(
+    "yaml",
+    [
+        "just text",
+        "[a, list]",
+        "environments: [old]",
+        "environments: []",
+        "environments: false",
+        "environments: {old: [lib]}",
+        "default: [old]",
+        "default: 3",
+        "default: {a: b}",
+    ],
+)
+def test_a_value_of_the_wrong_type_is_an_error_with_its_place(wrong, yaml):
+    lines = wrong(yaml=yaml)
+    assert all(line.startswith("isoenv: isoenv.yaml") for line in lines)
+
+
+@pytest.mark.parametrize(
+    "toml",
+    [
+        "tool = 1",
+        "tool.isoenv = 1",
+        "project = 1",
+        "dependency-groups = 1",
+        f"{PROJECT}optional-dependencies = 1",
+        f"{PROJECT}dynamic = 1",
+        f"{PROJECT}[dependency-groups]\na-b = []\na_b = []",
+    ],
+)
+def test_a_malformed_pyproject_is_a_config_error_that_names_the_file(wrong, toml):
+    lines = wrong(toml=toml, yaml="environments: {old: {groups: [test]}}")
+    assert any("pyproject.toml" in line for line in lines)
+
+
+@pytest.mark.parametrize("group", ["'lib'", "3", "[{include-group = 'test'}]", "['two words']"])
+def test_a_malformed_group_is_an_error_of_whoever_names_it(wrong, group):
+    toml = f"{PROJECT}[dependency-groups]\ntest = {group}\n"
+    lines = wrong(toml=toml, yaml="environments: {base: {groups: [test]}}")
+    assert lines[0].startswith("isoenv: isoenv.yaml.environments.base.groups: ")
+    assert "'test'" in lines[0]
+
+
+@pytest.mark.parametrize("group", ["'lib'", "3", "[{include-group = 'test'}]", "['two words']"])
+def test_a_malformed_test_group_of_the_implied_base_is_an_error(wrong, group):
+    lines = wrong(toml=f"{PROJECT}[dependency-groups]\ntest = {group}\n")
+    assert "dependency-groups" in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"yaml": "environments: ["}, "isoenv.yaml: is not valid YAML"),
+        ({"toml": "environments = ["}, "pyproject.toml: is not valid TOML"),
+        ({"yaml": "environments: !!python/object:os.system {}"}, "is not valid YAML"),
+    ],
+)
+def test_a_file_that_cannot_be_parsed_is_named(wrong, files, said):
+    assert said in wrong(**files)[0]
+
+
+def test_a_file_that_is_not_utf8_is_named(tmp_path, wrong):
+    (tmp_path / "isoenv.yaml").write_bytes(b"default: \xff\n")
+    assert wrong()[0].startswith("isoenv: isoenv.yaml: cannot be read")
+
+
+def test_a_key_that_stands_twice_in_yaml_is_an_error_and_not_silently_the_last(wrong):
+    (line,) = wrong(yaml="environments:\n  old: {python: '3.9'}\n  old: {python: '3.12'}\n")
+    assert "'old' stands twice" in line
+
+
+def test_yaml_merge_keys_are_understood(declare):
+    declared = declare(
+        yaml="""
+        environments:
+          one: &one {dependencies: ['lib==1.0']}
+          two:
+            <<: *one
+            python: '3.12'
+        """
+    )
+    assert declared.spec("two").requirements == ("lib==1.0",)
+
+
+def test_what_a_plugin_declares_wrongly_is_said_to_be_a_plugins(wrong):
+    (line,) = wrong(plugins=[{"given": {"pyton": "3.9"}}])
+    assert "a plugin.environments.given: unknown key 'pyton'" in line
+
+
+# The fields
+
+
+def test_every_key_has_a_parser_for_an_attribute_of_the_layer(around):
+    for attribute, parse in FIELDS.values():
+        assert hasattr(fields(around), attribute)
+        assert callable(parse)
+
+
+def test_a_python_as_a_number_is_refused_because_it_would_lose_its_zero(around):
+    (line,) = broken(around, python=3.10)
+    assert "x.python" in line
+    assert "'3.10'" in line
+
+
+@pytest.mark.parametrize("path", ["./tree", "./sub/tree", "../{}/tree", "./sub/../tree"])
+def test_a_python_given_as_a_path_stays_one_whatever_it_looks_like(around, path):
+    layer = fields(around, python=path.format(around.root.name))
+    assert is_path(layer.python)
+
+
+def test_a_python_path_that_is_not_there_is_an_error(around):
+    (line,) = broken(around, python="./nowhere/python")
+    assert "'./nowhere/python' does not exist" in line
+
+
+def test_requirements_are_normalised(around):
+    assert fields(around, dependencies=["lib >=1 , <2"]).requirements == ("lib<2,>=1",)
+
+
+@pytest.mark.parametrize("path", ["./tree", "./sub/tree", ".", "./tree[fast]", "~"])
+def test_a_requirement_given_as_a_path_never_becomes_the_name_of_a_package(around, path):
+    (text,) = fields(around, dependencies=[path]).requirements
+    assert is_path(text)
+
+
+def test_a_requirement_with_a_url_is_accepted(around):
+    url = "lib @ https://example.org/lib-1.0-py3-none-any.whl"
+    assert fields(around, dependencies=[url]).requirements == (url,)
+
+
+@pytest.mark.parametrize("text", ["lib==", "two words", "=1.0", "lib @@ x"])
+def test_a_bad_requirement_is_named_with_the_rule_in_one_line(around, text):
+    (line,) = broken(around, dependencies=[text])
+    assert repr(text) in line
+    assert "PEP 508" in line
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize("key", ["local", "dependencies"])
+def test_a_path_that_is_not_there_is_named_with_where_it_was_looked_for(around, key):
+    (line,) = broken(around, **{key: ["../nowhere"]})
+    assert "'../nowhere' does not exist" in line
+    assert str(around.root) in line
+
+
+def test_the_home_of_a_user_that_does_not_exist_is_an_error_and_no_traceback(around):
+    (line,) = broken(around, dependencies=["~no-such-user-here/lib"])
+    assert "~no-such-user-here/lib" in line
+
+
+def test_a_lock_must_be_named_as_pep_751_asks(around):
+    (line,) = broken(around, lock="other.toml")
+    assert "pylock.toml or pylock.<name>.toml" in line
+    assert fields(around, lock="pylock.toml").lock == "pylock.toml"
+
+
+@pytest.mark.parametrize("key", ["dependencies", "groups", "extras", "local", "prepend_paths"])
+@pytest.mark.parametrize("value", ["text", 3, {"a": "b"}, [1], [""], None])
+def test_a_list_of_texts_must_be_one(around, key, value):
+    (line,) = broken(around, **{key: value})
+    assert line.startswith(f"x.{key.replace('_', '-')}: ")
+
+
+@pytest.mark.parametrize("key", ["python", "lock"])
+@pytest.mark.parametrize("value", ["", "  ", [], None, True])
+def test_a_text_must_be_one(around, key, value):
+    assert len(broken(around, **{key: value})) == 1
+
+
+@pytest.mark.parametrize("value", ["yes", 1, None, []])
+def test_a_flag_is_true_or_false(around, value):
+    (line,) = broken(around, refresh=value)
+    assert "neither true nor false" in line
+
+
+@pytest.mark.parametrize("key", ["project", "backend", "missing_interpreter"])
+@pytest.mark.parametrize("value", ["nonsense", 3, [], None])
+def test_a_choice_lists_what_can_be_chosen(around, key, value):
+    (line,) = broken(around, **{key: value})
+    assert f"{value!r} is not one of: " in line
+
+
+def test_a_backend_is_one_of_those_that_are_installed(around):
+    assert fields(around, backend="conda").backend == "conda"
+    (line,) = broken(around, backend="vu")
+    assert "conda, uv" in line
+
+
+def test_a_project_cannot_go_in_where_there_is_none(tmp_path):
+    (line,) = broken(Surroundings(tmp_path), project="editable")
+    assert "needs a project" in line
+    assert fields(Surroundings(tmp_path), project="none").project == "none"
+
+
+def test_groups_are_requirements_with_their_includes(around):
+    assert set(fields(around, groups=["all"]).requirements) == {"lib==1.0", "other"}
+
+
+def test_a_group_is_found_under_every_spelling_of_its_name(around):
+    assert fields(around, groups=["TEST"]).requirements == ("lib==1.0",)
+
+
+def test_an_unknown_group_lists_the_groups_nearest_first(around):
+    (line,) = broken(around, groups=["tests"])
+    assert "'tests' is no dependency group; there are: test, all" in line
+
+
+def test_dependencies_win_over_the_groups_of_the_same_declaration(declare):
+    toml = PROJECT + "[dependency-groups]\nextra = ['lib==1.0']\n"
+    declared = declare(
+        toml=toml, yaml="environments: {a: {dependencies: ['lib==2.0'], groups: [extra]}}"
+    )
+    assert declared.spec("a").requirements == ("lib==2.0",)
+
+
+def test_an_unknown_extra_lists_the_extras(around):
+    (line,) = broken(around, extras=["fasd"])
+    assert "there are: fast, slow" in line
+
+
+def test_extras_that_the_project_computes_cannot_be_checked(declare):
+    toml = PROJECT + "dynamic = ['optional-dependencies']\n"
+    declared = declare(toml=toml, yaml="environments: {a: {extras: [any]}}")
+    assert declared.spec("a").extras == ("any",)
+
+
+def test_variables_are_texts_by_name(around):
+    layer = fields(around, env={"B": "2", "A": ""})
+    assert layer.variables == (("A", ""), ("B", "2"))
+
+
+@pytest.mark.parametrize(
+    "value", ["A=1", ["A"], {"A": 1}, {"A": True}, {"A=B": "x"}, {"": "x"}, {1: "x"}, {"A": "\0"}]
+)
+def test_variables_of_another_form_are_an_error(around, value):
+    assert len(broken(around, env=value)) == 1
+
+
+def test_the_value_of_a_wrong_variable_is_not_shown(around):
+    (line,) = broken(around, env={"TOKEN": 123456})
+    assert "123456" not in line
+
+
+def test_choices_put_the_nearest_first_and_keep_the_rest():
+    assert choices("pyhton", ["env", "lock", "python"]) == "python, env, lock"
+    assert choices("x", []) == "(none)"
