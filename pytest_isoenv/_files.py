@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +59,13 @@ def read_json(path: Path) -> Any:
         return None
 
 
-def content_digest(path: Path) -> str:
-    """A short SHA-256 over a file, or over the names and contents of a source tree's files."""
+def content_digest(path: Path, outputs: Collection[Path] = ()) -> str:
+    """A short SHA-256 over a file, or over the names and contents of a source tree's files.
+
+    ``outputs`` are files that do not count, since the run itself writes them.
+    """
     hasher = hashlib.sha256()
-    files = [path] if path.is_file() else sorted(_source_files(path))
+    files = [path] if path.is_file() else sorted(set(_source_files(path)) - set(outputs))
     for file in files:
         name = file.name if file == path else file.relative_to(path).as_posix()
         data = file.read_bytes()
@@ -83,5 +86,6 @@ def _source_files(tree: Path) -> Iterator[Path]:
         ]
         for name in files:
             file = Path(directory, name)
-            if not name.endswith((".pyc", ".pyo")) and file.is_file():
+            unwanted = name.endswith((".pyc", ".pyo")) or name.startswith(".coverage")
+            if not unwanted and file.is_file():
                 yield file

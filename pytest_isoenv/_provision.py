@@ -36,8 +36,8 @@ from pytest_isoenv.spec import EnvName, EnvSpec, is_path
 #: The oldest pytest that a worker runs.
 OLDEST_PYTEST = "7.0"
 
-# Compiles a finished environment, and asks it, through itself, what it is. Compiled it must be: where
-# PYTHONDONTWRITEBYTECODE is set, every run would compile it anew. And once and last: bytecode of
+# Compiles a finished environment and asks it, through itself, what it is. Compiled, for where
+# PYTHONDONTWRITEBYTECODE is set every run would do it again; once and last, for bytecode of
 # a module that a later step of the installation replaced could pass for its own.
 _FINISH = """
 import compileall, json, os, platform, sys, sysconfig
@@ -153,9 +153,14 @@ class Provisioner:
         path = (self._settings.root / Path(text).expanduser()).resolve()
         return Source(
             path=str(path),
-            digest=_metadata_digest(path) if editable else content_digest(path),
+            digest=self._digest(path, editable),
             editable=editable,
         )
+
+    def _digest(self, path: Path, editable: bool) -> str:
+        if editable:
+            return _metadata_digest(path)
+        return content_digest(path, self._settings.outputs)
 
     # PinnedEnv -> EnvKey -> directory
 

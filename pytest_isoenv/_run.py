@@ -184,6 +184,11 @@ def _settings_of(config: pytest.Config) -> _settings.Settings:
         jobs=_jobs(option.env_jobs),
         refresh=option.env_refresh,
         upgrade=option.env_upgrade,
+        outputs=[
+            (config.invocation_params.dir / Path(path).expanduser()).resolve()
+            for path in (option.env_report, getattr(option, "xmlpath", None), option.log_file)
+            if path
+        ],
     )
 
 

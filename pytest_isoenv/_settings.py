@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import platformdirs
@@ -98,7 +98,8 @@ class Settings:
 
     ``root`` is the directory that relative paths of declarations start from. ``jobs`` bounds the
     environments that are built and run at once. With ``refresh`` every environment is ephemeral;
-    with ``upgrade`` kept resolutions are made anew.
+    with ``upgrade`` kept resolutions are made anew. ``outputs`` are files that the run writes,
+    and so no part of what it tests.
     """
 
     root: Path
@@ -107,6 +108,7 @@ class Settings:
     refresh: bool
     upgrade: bool
     environ: Mapping[str, str]
+    outputs: frozenset[Path] = frozenset()
 
     @property
     def installer_environ(self) -> dict[str, str]:
@@ -140,6 +142,7 @@ def gather(
     jobs: int | None = None,
     refresh: bool = False,
     upgrade: bool = False,
+    outputs: Iterable[Path] = (),
 ) -> Settings:
     """The settings of this process; what is not given is found out.
 
@@ -152,6 +155,7 @@ def gather(
         refresh=refresh,
         upgrade=upgrade,
         environ=dict(os.environ),
+        outputs=frozenset(outputs),
     )
 
 

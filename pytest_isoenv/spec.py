@@ -69,7 +69,9 @@ class EnvSpec:
 
     def asked_for(self) -> str:
         """What a summary line says of this request, in the declaration's own words."""
-        parts = list(self.requirements)
+        extras = f"[{','.join(self.extras)}]" if self.extras else ""
+        parts = [f"the project{extras} ({self.project})"] * (self.project != "none")
+        parts += self.requirements
         parts += [f"lock {self.lock}"] * bool(self.lock)
         parts += [f"local {path}" for path in self.local]
         return ", ".join(parts) or "nothing but pytest"
