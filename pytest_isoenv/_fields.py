@@ -87,7 +87,7 @@ def _python(value: Any, around: Surroundings) -> str:
         )
     text = _text(value, around)
     if is_path(text):
-        return str(_existing(text, around))
+        _existing(text, around)
     return text
 
 
@@ -133,8 +133,8 @@ def _requirements(value: Any, around: Surroundings) -> tuple[str, ...]:
 def requirement(text: str, around: Surroundings) -> str:
     """A PEP 508 requirement, normalised, or the path of something that can be installed."""
     if is_path(text):
-        path, bracket, extras = text.partition("[")
-        return f"{_existing(path.strip(), around)}{bracket}{extras}"
+        _existing(text.partition("[")[0], around)
+        return text  # as it is written: without its "./" it would be the name of a package
     try:
         return str(Requirement(text))
     except InvalidRequirement as error:
@@ -153,7 +153,7 @@ def _directories(value: Any, around: Surroundings) -> tuple[str, ...]:
 
 
 def _existing(text: str, around: Surroundings) -> Path:
-    path = Path(text).expanduser()
+    path = Path(text.strip()).expanduser()
     if not (around.root / path).exists():
         raise InvalidValueError(f"{text!r} does not exist below {around.root}")
     return path

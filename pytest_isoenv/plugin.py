@@ -154,8 +154,13 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
     run = session.config.stash.get(_RUN, None)
     if run is None or session.config.option.collectonly:
         return (yield)
-    with run.conduct(session):
-        return (yield)
+    from pytest_isoenv.errors import StoreError
+
+    try:
+        with run.conduct(session):
+            return (yield)
+    except StoreError as error:
+        raise pytest.UsageError(str(error)) from error
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
