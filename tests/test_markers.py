@@ -343,6 +343,21 @@ def test_a_source_tree_is_built_and_installed_as_it_is_now(pytester, run):
     run("-rP").stdout.fnmatch_lines(["value 2"])
 
 
+def test_a_relative_path_is_the_tree_there_and_never_the_package_of_that_name(pytester, run):
+    make_project(pytester.path / "lib", "lib", version="1.0", code="VALUE = 'tree'")
+    pytester.makepyfile(
+        test_it="""
+        import pytest
+
+        @pytest.mark.env("./lib")
+        def test_it():
+            import lib
+            assert lib.VALUE == "tree"
+        """
+    )
+    run().assert_outcomes(passed=1)
+
+
 def test_a_lock_file_says_what_is_installed(pytester, run, index, wheels):
     digest = hashlib.sha256((wheels / WHEEL).read_bytes()).hexdigest()
     pytester.path.joinpath("pylock.frozen.toml").write_text(
