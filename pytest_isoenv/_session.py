@@ -9,11 +9,10 @@ from __future__ import annotations
 import queue
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
 
 import pytest
 
-from pytest_isoenv._gateway import Worker
+from pytest_isoenv._gateway import Event, Worker
 from pytest_isoenv._launch import Launch
 from pytest_isoenv._process import Cancelled
 from pytest_isoenv._provision import Provisioner
@@ -27,6 +26,8 @@ from pytest_isoenv.errors import InterpreterNotFound, IsoenvError, WorkerError
 
 # How long fixtures may take to be torn down after Ctrl-C, and a worker to exit (seconds).
 _GRACE = 10.0
+# How long nothing may happen before the live line says what is being built (seconds).
+_PATIENCE = 0.3
 
 
 class Job:
@@ -49,7 +50,7 @@ class Job:
         self.worker: Worker | None = None
         self.generation = 0
         self.collected = False
-        self.finished: Mapping[str, Any] | None = None
+        self.finished: Event | None = None
         self.internal_error = ""
 
 
@@ -80,7 +81,7 @@ class Conductor:
         self._config = session.config
         self._provisioner = provisioner
         self._status = status
-        self._events: queue.SimpleQueue[tuple[Job, Mapping[str, Any] | None]] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[tuple[Job, Event | None]] = queue.SimpleQueue()
         self._pool = ThreadPoolExecutor(at_once, thread_name_prefix="isoenv")
         self._open = set(jobs)
         self._stopping = False
@@ -113,11 +114,18 @@ class Conductor:
     def finish(self) -> None:
         """Handle events until every environment has finished."""
         while self._open:
-            self._status.show()
-            job, event = self._events.get()
-            self._status.clear()
-            self._handle(job, event)
+            self._handle(*self._next())
             self._obey()
+
+    def _next(self) -> tuple[Job, Event | None]:
+        """Wait for an event; should it take its time, show what is going on."""
+        try:
+            return self._events.get(timeout=_PATIENCE)
+        except queue.Empty:
+            self._status.show()
+            event = self._events.get()
+            self._status.clear()
+            return event
 
     def _obey(self) -> None:
         """What pytest's own loop does after each test."""
@@ -149,20 +157,20 @@ class Conductor:
             worker.close(_GRACE)
         self._launch.close()
 
-    def _handle(self, job: Job, event: Mapping[str, Any] | None) -> None:
+    def _handle(self, job: Job, event: Event | None) -> None:
         if event is None:
             self._generation_over(job)
         else:
             self._HANDLERS[event["kind"]](self, job, event)
 
-    def _on_ready(self, job: Job, event: Mapping[str, Any]) -> None:
+    def _on_ready(self, job: Job, event: Event) -> None:
         job.environment = job.record.environment = event["environment"]
         self._status.ready(job.name, job.environment)
 
-    def _on_building(self, job: Job, event: Mapping[str, Any]) -> None:
+    def _on_building(self, job: Job, event: Event) -> None:
         self._status.building(job.name, job.spec)
 
-    def _on_failed(self, job: Job, event: Mapping[str, Any]) -> None:
+    def _on_failed(self, job: Job, event: Event) -> None:
         """The environment cannot be had: an error, or a skip, on each of its tests."""
         error = event["error"]
         job.record.error = str(error)
@@ -172,46 +180,46 @@ class Conductor:
         job.relay.all_waiting("skipped" if skips else "failed", text)
         self._open.discard(job)
 
-    def _on_test(self, job: Job, event: Mapping[str, Any]) -> None:
+    def _on_test(self, job: Job, event: Event) -> None:
         job.relay.test(event)
 
-    def _on_collect(self, job: Job, event: Mapping[str, Any]) -> None:
+    def _on_collect(self, job: Job, event: Event) -> None:
         job.relay.collection(event["report"])
 
-    def _on_collected(self, job: Job, event: Mapping[str, Any]) -> None:
+    def _on_collected(self, job: Job, event: Event) -> None:
         job.collected = True
         job.relay.missing(event["missing"])
 
-    def _on_warning(self, job: Job, event: Mapping[str, Any]) -> None:
+    def _on_warning(self, job: Job, event: Event) -> None:
         job.relay.warning(event)
 
-    def _on_suite_property(self, job: Job, event: Mapping[str, Any]) -> None:
+    def _on_suite_property(self, job: Job, event: Event) -> None:
         job.relay.suite_property(event["name"], event["value"])
 
-    def _on_xml_attribute(self, job: Job, event: Mapping[str, Any]) -> None:
+    def _on_xml_attribute(self, job: Job, event: Event) -> None:
         job.relay.xml_attribute(event["id"], event["name"], event["value"])
 
-    def _on_dropped(self, job: Job, event: Mapping[str, Any]) -> None:
+    def _on_dropped(self, job: Job, event: Event) -> None:
         job.record.note(f"{event['option']} was not passed on: no plugin there knows it")
 
-    def _on_internal_error(self, job: Job, event: Mapping[str, Any]) -> None:
+    def _on_internal_error(self, job: Job, event: Event) -> None:
         job.internal_error = event["text"]
 
-    def _on_foreign(self, job: Job, event: Mapping[str, Any]) -> None:
+    def _on_foreign(self, job: Job, event: Event) -> None:
         job.internal_error = f"it runs elsewhere: {event['seen']}, not {event['expected']}"
 
-    def _on_bug(self, job: Job, event: Mapping[str, Any]) -> None:
+    def _on_bug(self, job: Job, event: Event) -> None:
         raise event["error"]
 
-    def _on_hello(self, job: Job, event: Mapping[str, Any]) -> None:
+    def _on_hello(self, job: Job, event: Event) -> None:
         """The greeting was checked where it arrived."""
 
-    def _on_finish(self, job: Job, event: Mapping[str, Any]) -> None:
+    def _on_finish(self, job: Job, event: Event) -> None:
         job.finished = event
         assert job.worker is not None
         job.worker.let_go()
 
-    _HANDLERS: Mapping[str, Callable[[Conductor, Job, Mapping[str, Any]], None]] = {
+    _HANDLERS: Mapping[str, Callable[[Conductor, Job, Event], None]] = {
         "building": _on_building,
         "ready": _on_ready,
         "failed": _on_failed,
@@ -248,7 +256,7 @@ class Conductor:
             job.relay.all_waiting("failed", str(error))
         self._open.discard(job)
 
-    def _ended_early(self, job: Job, finish: Mapping[str, Any]) -> None:
+    def _ended_early(self, job: Job, finish: Event) -> None:
         ending = finish["ending"]
         if ending is not None and ending["exit"]:
             raise pytest.exit.Exception(ending["why"], ending["returncode"])
