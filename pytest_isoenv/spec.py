@@ -107,6 +107,8 @@ def _last(values: Iterator[_T | None]) -> _T | None:
 
 def is_path(text: str) -> bool:
     """Whether a requirement string names a file or directory instead of a package."""
+    if "://" in text or " @ " in text:  # a URL requirement (PEP 508), whatever its file is called
+        return False
     head = text.partition("[")[0].strip()
     return head.startswith((".", "/", "~")) or head.endswith((".whl", ".tar.gz")) or "\\" in head
 
