@@ -19,7 +19,8 @@ def main(options: list[str]) -> int:
     """Run them all, also after a failure; the exit status is 1 if any failed."""
     failed = []
     for example in sorted(ini.parent for ini in HERE.glob("*/pytest.ini")):
-        print(f"\n$ cd {example.relative_to(HERE.parent)} && pytest {' '.join(options)}", flush=True)
+        place = example.relative_to(HERE.parent)
+        print("", " ".join([f"$ cd {place} && pytest", *options]), sep="\n", flush=True)
         if subprocess.run([sys.executable, "-m", "pytest", *options], cwd=example).returncode:
             failed.append(example.name)
     print(f"\nfailed: {', '.join(failed)}" if failed else "\nall examples passed")

@@ -6,7 +6,8 @@ there, and what the page shows of their output must be in what they print. Numbe
 so may whatever the page writes as a path below ``/home/ada``.
 
 An HTML comment right above a block changes that: ``<!-- exit: 1 -->`` says how its commands end,
-``<!-- not run: REASON -->`` that it cannot be run here, and why.
+``<!-- not run: REASON -->`` that it cannot be run here, and why, ``<!-- invalid: REASON -->`` that
+it is a declaration that must be refused.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ import pytest
 import yaml
 
 from pytest_isoenv import _config, _fields, _settings, hookspecs
+from pytest_isoenv.errors import ConfigError
 from tests.packages import Index, make_wheel
 
 if sys.version_info >= (3, 11):
@@ -35,7 +38,7 @@ else:
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-LANGUAGES = {"python", "yaml", "toml", "ini", "console", "json", "text"}
+LANGUAGES = {"python", "yaml", "toml", "ini", "console", "shell", "json", "text"}
 # Every block that is not run, by page: adding one is a decision.
 NOT_RUN = {"README.md": 2}
 # What a page writes for an index that the reader has and we have not.
@@ -44,7 +47,7 @@ PRIVATE_INDEX = "https://packages.example.com/simple"
 ELSEWHERE = re.compile(r"platform |rootdir: |plugins: |cachedir: |\.\.\.$|\S+\.py [.sxXFE]+")
 
 FENCE = re.compile(r"^```(?P<language>\S*)$")
-COMMENT = re.compile(r"^<!-- (?P<key>exit|not run): (?P<value>.+) -->$")
+COMMENT = re.compile(r"^<!-- (?P<key>exit|invalid|not run): (?P<value>.+) -->$")
 FILE_NAME = re.compile(r"^# (?P<path>[\w./-]+\.\w+)$")
 
 
@@ -58,6 +61,7 @@ class Block:
     text: str
     exit: int = 0
     not_run: str = ""
+    invalid: str = ""
 
     @property
     def file(self) -> str | None:
@@ -84,6 +88,8 @@ def _blocks(page: str, lines: list[str]) -> Iterator[Block]:
             continue
         start, language = opened
         opened = None
+        if language.startswith("{"):
+            continue  # a directive of the documentation's, not code
         comment = COMMENT.match(lines[start - 1]) if start else None
         said: dict[str, Any] = {comment["key"]: comment["value"]} if comment else {}
         yield Block(
@@ -93,6 +99,7 @@ def _blocks(page: str, lines: list[str]) -> Iterator[Block]:
             "\n".join(lines[start + 1 : number]) + "\n",
             exit=int(said.get("exit", 0)),
             not_run=said.get("not run", ""),
+            invalid=said.get("invalid", ""),
         )
     assert opened is None, f"{page}: the block in line {opened} is not closed"
 
@@ -114,7 +121,9 @@ class Project:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(block.text)
         if path.name in ("isoenv.yaml", "pyproject.toml"):
-            _config.load(path.parent)
+            refused = pytest.raises(ConfigError) if block.invalid else nullcontext()
+            with refused:
+                _config.load(path.parent)
 
     def run(self, command: str) -> subprocess.CompletedProcess[str]:
         variables, words = {}, shlex.split(command, comments=True)
@@ -230,12 +239,9 @@ def test_every_block_has_a_language_that_something_here_checks(page: str) -> Non
 
 
 def _commands_of_readme() -> list[str]:
-    return [
-        command
-        for block in BLOCKS["README.md"]
-        if block.not_run
-        for command, _ in commands_of(block)
-    ]
+    blocks = [block for block in BLOCKS["README.md"] if block.language == "shell"]
+    assert all(block.not_run for block in blocks)
+    return [block.text.strip() for block in blocks]
 
 
 def test_the_readme_has_two_commands_for_setting_up() -> None:
@@ -248,7 +254,10 @@ def test_ci_runs_the_readmes_command_for_the_tests() -> None:
     ci = ROOT / ".ci" / "run"
     if not ci.is_file():
         pytest.skip("CI's script is in the repository only")
-    assert _commands_of_readme()[1] in ci.read_text()
+    match = re.search(r"grep -E '(.*)' README.md", ci.read_text())
+    assert match, "CI takes the command from the README"
+    found = re.findall(match[1], (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert found == [_commands_of_readme()[1]]
 
 
 def _mentioned(pages: list[Path]) -> str:
@@ -280,7 +289,7 @@ def test_options_of_ours_that_pages_mention_exist_and_all_are_in_the_reference()
 def test_the_reference_names_everything(page: str, names: list[str]) -> None:
     text = (ROOT / "docs" / page).read_text()
     missing = [name for name in names if f"`{name}`" not in text and f".{name}\n" not in text]
-    assert missing == ["dependencies"] * (page == "reference/marker.md")
+    assert missing == []
 
 
 def test_every_dependency_has_its_reasons_written_down() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 from werkzeug.security import check_password_hash
 
@@ -13,6 +14,5 @@ def can_log_in(stored):
         return str(error)
 
 
-with open(sys.argv[1]) as file:
-    accounts = json.load(file)
+accounts = json.loads(Path(sys.argv[1]).read_text())
 print(json.dumps({name: can_log_in(stored) for name, stored in accounts.items()}))

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 from werkzeug.security import generate_password_hash
 
@@ -9,5 +10,4 @@ accounts = {
     "ada": generate_password_hash("engine"),
     "charles": generate_password_hash("engine", method="sha256"),
 }
-with open(sys.argv[1], "w") as file:
-    json.dump(accounts, file)
+Path(sys.argv[1]).write_text(json.dumps(accounts))
