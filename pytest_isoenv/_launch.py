@@ -20,7 +20,7 @@ class Launch:
     """
 
     def __init__(self, config: pytest.Config) -> None:
-        live = config.option.capture == "no"
+        live = config.getoption("capture", "fd") == "no"
         self.stdout = os.dup(1) if live else None
         self.stderr = os.dup(2) if live else None
         self._basetemp = _basetemp(config)
@@ -36,7 +36,7 @@ class Launch:
             "local_plugins": _options.local_plugins(config),
             "markers": [line for line in config.getini("markers") if line.startswith("env(")],
             "hooks": _hooks(),
-            "junit_family": config.getini("junit_family") if config.option.xmlpath else None,
+            "junit_family": _junit_family(config),
             "stdout": self.stdout,
         }
 
@@ -62,6 +62,11 @@ class Launch:
 def _basetemp(config: pytest.Config) -> Path | None:
     factory = getattr(config, "_tmp_path_factory", None)  # absent with -p no:tmpdir
     return factory.getbasetemp() if factory else None
+
+
+def _junit_family(config: pytest.Config) -> str | None:
+    """The form of the JUnit report that the host writes; None if it writes none."""
+    return str(config.getini("junit_family")) if config.getoption("xmlpath", None) else None
 
 
 def _hooks() -> list[tuple[str, list[str]]]:

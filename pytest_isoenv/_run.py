@@ -38,6 +38,7 @@ class Run:
         declared = config.hook.pytest_isoenv_environments(config=config)
         self._declarations = _config.load(config.rootpath, known, declared)
         self.selector = Selector(self._declarations)
+        self.announced = False
         self._conductor: Conductor | None = None
         self._provided: dict[str, Record] = {}
 
@@ -117,6 +118,7 @@ class Run:
 
     def header(self) -> str:
         """The line of the session's header."""
+        self.announced = True
         return header(self._declarations, self._settings.cache)
 
     def summarize(self, terminal: pytest.TerminalReporter) -> None:
@@ -184,12 +186,16 @@ def _settings_of(config: pytest.Config) -> _settings.Settings:
         jobs=_jobs(option.env_jobs),
         refresh=option.env_refresh,
         upgrade=option.env_upgrade,
-        outputs=[
-            (config.invocation_params.dir / Path(path).expanduser()).resolve()
-            for path in (option.env_report, getattr(option, "xmlpath", None), option.log_file)
-            if path
-        ],
+        outputs=_outputs(config),
     )
+
+
+def _outputs(config: pytest.Config) -> list[Path]:
+    """The files that this run writes."""
+    paths = [config.getoption(name, None) for name in ("env_report", "xmlpath", "log_file")]
+    return [
+        (config.invocation_params.dir / Path(path).expanduser()).resolve() for path in paths if path
+    ]
 
 
 def _jobs(text: str | None) -> int | None:

@@ -87,7 +87,7 @@ class Conductor:
         self._stopping = False
         self._launch = Launch(self._config)
         self._workers: list[Worker] = []
-        if self._config.option.usepdb or self._config.option.trace:
+        if any(self._config.getoption(name, False) for name in ("usepdb", "trace")):
             for job in jobs:
                 job.record.note("--pdb and --trace are not passed on: they stop tests on the host")
 

@@ -15,7 +15,7 @@ class Status:
     def __init__(self, config: pytest.Config) -> None:
         self._reporter = config.pluginmanager.getplugin("terminalreporter")
         self._live = bool(
-            self._reporter and self._reporter.isatty and config.option.capture != "no"
+            self._reporter and self._reporter.isatty and config.getoption("capture", "fd") != "no"
         )
         self._silent = self._reporter is None or config.get_verbosity() < 0
         self._building: dict[str, str] = {}

@@ -169,6 +169,12 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     return [run.header()] if run is not None else []
 
 
+def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
+    """The same, where it was only the tests that said they want environments."""
+    run = config.stash.get(_RUN, None)
+    return [run.header()] if run is not None and not run.announced else []
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """One line for each environment."""
     run = terminalreporter.config.stash.get(_RUN, None)
