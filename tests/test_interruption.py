@@ -1,0 +1,208 @@
+"""Ctrl-C: the summary is printed, fixtures are torn down, and nothing is left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.packages import make_project
+
+INTERRUPTED = pytest.ExitCode.INTERRUPTED
+
+
+class Session:
+    """A run of pytest in the background, and a named pipe over which its parts tell how far it is.
+
+    A process that has the pipe open for writing keeps it open: reading to its end is waiting for
+    all of them to be gone.
+    """
+
+    def __init__(self, directory: Path, pipe: Path, *args: str) -> None:
+        self._pipe = pipe
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "pytest", "-p", "no:xdist", *args],
+            cwd=directory,
+            env={**os.environ, "PIPE": str(pipe)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self._told = pipe.open()  # returns when the first of its writers has opened it
+
+    def wait_for(self, word: str) -> None:
+        for line in self._told:
+            if line.strip() == word:
+                return
+        pytest.fail(f"nobody said {word!r}: {self.process.communicate()[0]}")
+
+    def interrupt(self) -> None:
+        self.process.send_signal(signal.SIGINT)
+
+    def end(self) -> tuple[int, str, list[str]]:
+        """The exit code, the output, and what the parts said since; returns when all are gone."""
+        output = self.process.communicate(timeout=60)[0]
+        said = [line.strip() for line in self._told]
+        self._told.close()
+        return self.process.returncode, output, said
+
+
+@pytest.fixture
+def start(pytester, tmp_path) -> Iterator[Callable[..., Session]]:
+    sessions: list[Session] = []
+
+    def start(*args: str) -> Session:
+        pipe = tmp_path / f"pipe-{len(sessions)}"
+        os.mkfifo(pipe)
+        # In the host's own process, so that the pipe has a writer from the start.
+        plugin = "import os\npipe = open(os.environ['PIPE'], 'w')\n"
+        (pytester.path / "holds_the_pipe.py").write_text(plugin)
+        sessions.append(Session(pytester.path, pipe, *args))
+        return sessions[-1]
+
+    yield start
+    for session in sessions:
+        if session.process.poll() is None:
+            os.killpg(session.process.pid, signal.SIGKILL)
+            session.process.wait()
+
+
+# The tests tell over the pipe how far they are, and hold it open as long as they live.
+SLOW = """
+    import os, pytest, threading
+
+    pipe = open(os.environ["PIPE"], "w", buffering=1)
+
+    pytestmark = pytest.mark.env("lib==1.0", id="one")
+
+    @pytest.fixture(scope="session")
+    def session():
+        yield
+        print("session is torn down", file=pipe)
+
+    @pytest.fixture
+    def function(session):
+        yield
+        print("function is torn down", file=pipe)
+
+    def test_quick(session): pass
+
+    def test_slow(function):
+        print("running", file=pipe)
+        threading.Event().wait()
+
+    def test_never(): pass
+"""
+
+
+def test_ctrl_c_while_tests_run_tears_fixtures_down_and_prints_the_summary(pytester, start, run):
+    pytester.makepyfile(test_it=SLOW)
+    session = start("-v")
+    session.wait_for("running")
+    session.interrupt()
+    code, output, said = session.end()
+    assert code == INTERRUPTED
+    assert said == ["function is torn down", "session is torn down"]
+    assert "KeyboardInterrupt" in output
+    assert "= environments =" in output
+    assert "one: Python" in output
+    assert "1 passed" in output
+    assert "INTERNALERROR" not in output
+
+
+def test_ctrl_c_reaches_the_processes_that_a_test_started(pytester, start):
+    pytester.makepyfile(
+        test_it=SLOW.replace(
+            "threading.Event().wait()",
+            'import subprocess; subprocess.run(["sh", "-c", "echo child > $PIPE; read x < fifo"])',
+        )
+    )
+    os.mkfifo(pytester.path / "fifo")
+    session = start()
+    session.wait_for("child")
+    session.interrupt()
+    code, output, _ = session.end()  # returns only when the child, which holds the pipe, is gone
+    assert code == INTERRUPTED, output
+
+
+def test_ctrl_c_leaves_no_ephemeral_directory(pytester, start, own_cache):
+    pytester.makepyfile(test_it=SLOW)
+    session = start("--env-refresh")
+    session.wait_for("running")
+    assert [*own_cache.glob("v1/ephemeral/run-*/")]
+    session.interrupt()
+    code, output, said = session.end()
+    assert code == INTERRUPTED, output
+    assert "session is torn down" in said
+    assert [*own_cache.glob("v1/ephemeral/*")] == []
+
+
+# Waits for ever where the file "hold" lies; in the tree of both runs, so their key is the same.
+HOLDS = """
+import threading
+
+really_build_wheel = build_wheel
+
+def build_wheel(directory, config_settings=None, metadata_directory=None):
+    if os.path.exists({hold!r}):
+        pipe = open({pipe!r}, "w")
+        print("building", file=pipe, flush=True)
+        threading.Event().wait()
+    return really_build_wheel(directory)
+"""
+
+
+@pytest.mark.parametrize("option", ["--verbose", "--env-refresh"])
+def test_ctrl_c_while_an_environment_is_built_ends_the_build(
+    pytester, start, run, own_cache, tmp_path_factory, option
+):
+    outside = tmp_path_factory.mktemp("outside")
+    tree = make_project(pytester.path / "tree", "tree")
+    with (tree / "backend.py").open("a") as file:
+        file.write(HOLDS.format(hold=str(outside / "hold"), pipe=str(outside / "pipe")))
+    pytester.makepyfile(
+        test_it="""
+        import pytest
+
+        @pytest.mark.env("lib==1.0", local=["./tree"])
+        def test_there():
+            import tree
+        """
+    )
+    (outside / "hold").touch()
+    os.mkfifo(outside / "pipe")
+    session = start(option, "-p", "holds_the_pipe")
+    with (outside / "pipe").open() as building:
+        assert building.readline() == "building\n"
+        session.interrupt()
+        assert building.read() == ""  # its only writer, the build, is gone
+    code, output, _ = session.end()
+    assert code == INTERRUPTED, output
+    assert "INTERNALERROR" not in output
+    assert "no tests ran" in output
+    assert [*own_cache.glob("v1/ephemeral/*")] == []
+    (outside / "hold").unlink()
+    run().assert_outcomes(passed=1)
+
+
+def test_a_second_ctrl_c_ends_a_teardown_that_hangs(pytester, start):
+    pytester.makepyfile(
+        test_it=SLOW.replace(
+            'print("session is torn down", file=pipe)',
+            'print("tearing down", file=pipe); threading.Event().wait()',
+        )
+    )
+    session = start()
+    session.wait_for("running")
+    session.interrupt()
+    session.wait_for("tearing down")
+    session.interrupt()
+    code, output, _ = session.end()
+    assert code == INTERRUPTED, output
