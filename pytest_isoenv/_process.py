@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import re
 import shlex
 import signal
 import subprocess
@@ -16,12 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-_CREDENTIALS = re.compile(r"(?<=://)[^/@\s\"']+@")
-
-
-def redact(text: str) -> str:
-    """The text without the credentials of URLs (RFC 3986 userinfo)."""
-    return _CREDENTIALS.sub("***@", text)
+from pytest_isoenv._redact import redact
 
 
 @dataclasses.dataclass(frozen=True)

@@ -146,10 +146,18 @@ class Conductor:
         try:
             for worker in running:
                 worker.over.wait(_GRACE)
+            self._log_the_rest()
         finally:
             for worker in running:
                 worker.kill()
             self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _log_the_rest(self) -> None:
+        """Results that came while the run was being ended are results all the same."""
+        while not self._events.empty():
+            job, event = self._events.get()
+            if event is not None and event["kind"] in ("test", "warning"):
+                self._handle(job, event)
 
     def close(self) -> None:
         """Wait for the workers' processes, which were let go when they had finished."""

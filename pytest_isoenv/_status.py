@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_isoenv._process import redact
+from pytest_isoenv._redact import redact
 from pytest_isoenv.environment import Environment
 from pytest_isoenv.spec import EnvSpec
 

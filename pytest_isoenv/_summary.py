@@ -12,7 +12,7 @@ import pytest
 
 from pytest_isoenv._config import Declarations
 from pytest_isoenv._files import write_json
-from pytest_isoenv._process import redact
+from pytest_isoenv._redact import redact
 from pytest_isoenv.environment import Environment
 from pytest_isoenv.spec import EnvName, EnvSpec
 

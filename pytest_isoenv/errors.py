@@ -20,6 +20,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+from pytest_isoenv._redact import redact
+
 
 class IsoenvError(Exception):
     """The base of every error that pytest-isoenv raises on purpose."""
@@ -45,7 +47,7 @@ class Problem:
     what: str
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.what}"
+        return redact(f"{self.where}: {self.what}")
 
 
 @dataclasses.dataclass(eq=False)

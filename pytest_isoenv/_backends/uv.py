@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_isoenv._files import write_atomically
-from pytest_isoenv._process import redact
+from pytest_isoenv._redact import redact
 from pytest_isoenv.backend import Run, Wanted
 from pytest_isoenv.environment import python_of
 from pytest_isoenv.errors import BuildError, ResolutionError
