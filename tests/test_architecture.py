@@ -1,0 +1,258 @@
+"""What the code promises about itself: imports run one way, and each effect has one home."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import pytest_isoenv
+
+PACKAGE = Path(pytest_isoenv.__file__).parent
+FILES = {
+    ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+}
+TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in FILES.items()}
+NAMES = sorted(TREES)
+
+# Module -> who may import it. What is not named here, anybody may.
+HOMES = {
+    "platformdirs": {"_settings"},
+    "yaml": {"_config"},
+    "tomllib": {"_config", "pinned"},
+    "tomli": {"_config", "pinned"},
+    # The last two for the types that they hand on, and never to start anything: see below.
+    "subprocess": {"_process", "environment", "_gateway"},
+    "filelock": {"_store"},
+    "execnet": {"_gateway"},
+    "findpython": {"_interpreters"},
+}
+
+
+def short(name):
+    return name.removeprefix("pytest_isoenv.")
+
+
+def is_type_checking(node):
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+
+
+def statements(tree, *, inside_functions=True):
+    """Every node that can run: not what stands below ``if TYPE_CHECKING``."""
+    for node in ast.iter_child_nodes(tree):
+        if is_type_checking(node):
+            continue
+        is_function = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+        if is_function and not inside_functions:
+            continue
+        yield node
+        yield from statements(node, inside_functions=inside_functions)
+
+
+def imported(tree, **options):
+    """The names of the modules that a module imports."""
+    for node in statements(tree, **options):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute here"
+            whole = {f"{node.module}.{alias.name}" for alias in node.names} & set(TREES)
+            yield from whole or {node.module}
+
+
+def siblings(name, **options):
+    """What a module imports of ours."""
+    found = {module for module in imported(TREES[name], **options) if module in TREES}
+    return found - {name, "pytest_isoenv"}
+
+
+def each(names=NAMES):
+    return pytest.mark.parametrize("name", names, ids=short)
+
+
+# Imports
+
+
+def test_imports_among_our_modules_have_no_cycle():
+    graph = {name: siblings(name) for name in TREES}
+    assert list(graphlib.TopologicalSorter(graph).static_order())
+
+
+def test_the_entry_module_imports_no_sibling_when_it_is_loaded():
+    assert siblings("pytest_isoenv.plugin", inside_functions=False) == set()
+    assert siblings("pytest_isoenv", inside_functions=False) == set()
+
+
+def test_nothing_imports_the_entry_module():
+    assert [name for name in TREES if "pytest_isoenv.plugin" in siblings(name)] == []
+
+
+def test_the_worker_imports_nothing_of_ours_and_nobody_imports_it():
+    assert siblings("pytest_isoenv._worker") == set()
+    assert [name for name in TREES if "pytest_isoenv._worker" in siblings(name)] == []
+
+
+@each(["pytest_isoenv.errors", "pytest_isoenv.spec", "pytest_isoenv.pinned"])
+def test_the_types_of_the_chain_import_nothing_but_types(name):
+    types = {"pytest_isoenv.errors", "pytest_isoenv.spec", "pytest_isoenv.pinned"}
+    assert siblings(name) <= types
+
+
+def reachable(name):
+    found, new = set(), {name}
+    while new:
+        found |= new
+        new = set().union(*(siblings(module) for module in new)) - found
+    return found - {name}
+
+
+def test_the_store_knows_neither_backends_nor_environments():
+    assert {short(name) for name in reachable("pytest_isoenv._store")} <= {
+        "_files",
+        "errors",
+        "pinned",
+        "spec",
+    }
+
+
+@each([name for name in NAMES if name.startswith("pytest_isoenv._backends.")])
+def test_a_backend_reaches_neither_the_store_nor_the_session(name):
+    assert not {"_store", "_session", "_run", "_gateway"} & {short(n) for n in reachable(name)}
+
+
+@each(["pytest_isoenv.manager", "pytest_isoenv._provision", "pytest_isoenv._store"])
+def test_what_scripts_use_needs_no_pytest(name):
+    modules = {name, *reachable(name)}
+    assert [n for n in modules if "pytest" in set(imported(TREES[n]))] == []
+
+
+def test_a_run_that_uses_no_environment_imports_nothing_of_ours_but_the_entry_module(tmp_path):
+    (tmp_path / "test_plain.py").write_text("def test_it(): pass\n")
+    (tmp_path / "conftest.py").write_text(
+        "import sys\n"
+        "def pytest_unconfigure():\n"
+        "    ours = [name for name in sys.modules if name.startswith('pytest_isoenv')]\n"
+        "    heavy = {'execnet', 'yaml', 'filelock', 'platformdirs'} & set(sys.modules)\n"
+        "    print('loaded:', *sorted(ours), *sorted(heavy))\n"
+    )
+    # Other plugins may import what they like.
+    ended = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "pytest_isoenv.plugin"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "1 passed" in ended.stdout
+    assert "loaded: pytest_isoenv pytest_isoenv.plugin\n" in ended.stdout
+
+
+# Effects
+
+
+@pytest.mark.parametrize("module", HOMES)
+def test_each_effect_has_one_home(module):
+    users = {
+        short(name)
+        for name, tree in TREES.items()
+        if any(found.partition(".")[0] == module for found in imported(tree))
+    }
+    assert users <= HOMES[module]
+    assert users or module == "tomli"
+
+
+def attributes(tree, module):
+    """The attributes of a module that are used: ``os.environ`` gives ``environ``."""
+    for node in statements(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            if node.value.id == module:
+                yield node.attr
+        elif isinstance(node, ast.ImportFrom) and node.module == module:
+            yield from (alias.name for alias in node.names)
+
+
+@each([n for n in NAMES if short(n) not in ("_settings", "_worker")])
+def test_only_the_settings_read_the_hosts_variables(name):
+    asked = {"environ", "environb", "getenv", "putenv", "unsetenv", "expandvars"}
+    assert not asked & set(attributes(TREES[name], "os"))
+
+
+@each([n for n in NAMES if short(n) != "_process"])
+def test_only_one_module_starts_processes(name):
+    starting = {"Popen", "run", "call", "check_call", "check_output", "getoutput"}
+    calls = {node.func for node in statements(TREES[name]) if isinstance(node, ast.Call)}
+    called = {
+        node.attr
+        for node in calls
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "subprocess"
+    }
+    assert not called
+    from_it = {
+        alias.name
+        for node in statements(TREES[name])
+        if isinstance(node, ast.ImportFrom) and node.module == "subprocess"
+        for alias in node.names
+    }
+    assert not from_it & starting
+    assert not {"system", "popen", "fork", "execv", "execve", "posix_spawn", "startfile"} & set(
+        attributes(TREES[name], "os")
+    )
+
+
+def test_no_command_goes_through_a_shell():
+    shells = [
+        short(name)
+        for name, tree in TREES.items()
+        for node in statements(tree)
+        if isinstance(node, ast.keyword) and node.arg == "shell"
+    ]
+    assert shells == []
+
+
+# Habits
+
+
+@each()
+def test_every_module_says_what_it_is_for(name):
+    assert ast.get_docstring(TREES[name])
+
+
+@each([n for n in NAMES if not n.startswith("pytest_isoenv._backends")])
+def test_no_module_asks_which_backend_it_has(name):
+    names = {"uv", "venv", "conda"}
+    compared = {
+        constant.value
+        for node in statements(TREES[name])
+        if isinstance(node, ast.Compare)
+        for constant in ast.walk(node)
+        if isinstance(constant, ast.Constant) and isinstance(constant.value, str)
+    }
+    assert not compared & names
+
+
+@each()
+def test_no_module_has_a_name_that_says_nothing(name):
+    assert not {"utils", "util", "helpers", "common", "misc"} & set(
+        name.replace("_", ".").split(".")
+    )
+
+
+@each()
+def test_no_function_changes_a_module_from_within(name):
+    assert not [node for node in statements(TREES[name]) if isinstance(node, ast.Global)]
+
+
+def test_every_name_that_is_public_can_be_imported():
+    for name in pytest_isoenv.__all__:
+        assert getattr(pytest_isoenv, name).__name__ == name
+    with pytest.raises(AttributeError, match="Nothing"):
+        _ = pytest_isoenv.Nothing

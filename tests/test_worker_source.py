@@ -1,0 +1,143 @@
+"""The source that runs in environments: what it needs there, and what it can send."""
+
+from __future__ import annotations
+
+import ast
+import collections
+import enum
+import marshal
+import subprocess
+import sys
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from pytest_isoenv import _gateway, _settings, _worker
+from pytest_isoenv._interpreters import OLDEST, Interpreters
+from pytest_isoenv._process import Processes
+from pytest_isoenv.errors import InterpreterNotFound
+
+SOURCE = Path(_worker.__file__).read_text(encoding="utf-8")
+
+
+class Color(str, enum.Enum):
+    RED = "red"
+
+
+class Level(enum.IntEnum):
+    HIGH = 3
+
+
+class Text(str):
+    __slots__ = ()
+
+    def __str__(self):
+        return "misleading"
+
+
+class Opaque:
+    def __repr__(self):
+        return "<opaque>"
+
+
+def test_the_source_parses_on_the_oldest_target_python():
+    ast.parse(SOURCE, feature_version=OLDEST)
+
+
+def test_the_source_compiles_on_a_real_interpreter_of_the_oldest_version(tmp_path):
+    version = ".".join(map(str, OLDEST))
+    try:
+        settings = _settings.gather(tmp_path, cache=tmp_path)
+        python = Interpreters(settings, Processes(), tmp_path / "memory.json").find(version)
+    except InterpreterNotFound:
+        pytest.skip(f"there is no Python {version} on this machine")
+    # Stands in for pytest: what else is imported and annotated must work there.
+    (tmp_path / "pytest.py").write_text("def hookimpl(*a, **k):\n    return lambda f: f\n")
+    (tmp_path / "worker.py").write_text(SOURCE)
+    code = "import sys; sys.path.insert(0, sys.argv[1]); import worker; print(worker.PROTOCOL)"
+    ended = subprocess.run(
+        [python.executable, "-I", "-c", code, tmp_path], capture_output=True, text=True, check=False
+    )
+    assert ended.stdout == f"{_worker.PROTOCOL}\n", ended.stderr
+
+
+def test_the_source_needs_nothing_but_the_standard_library_and_pytest():
+    found = set()
+    for node in ast.walk(ast.parse(SOURCE)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add(node.module)
+    tops = {name.partition(".")[0] for name in found}
+    assert tops - sys.stdlib_module_names <= {"pytest", "_pytest"}
+
+
+def test_importing_the_source_starts_nothing():
+    assert _worker.__name__ != "__channelexec__"
+
+
+def test_both_sides_speak_of_the_same_protocol():
+    assert _worker.PROTOCOL == _gateway.PROTOCOL
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"kind": "hello", "path": ["a", "b"], "n": 1, "f": 0.5, "none": None, "yes": True},
+        {"kind": "test", "reports": [{"outcome": "passed", "sections": [("out", "text")]}]},
+        {"text": "\ud800 lone surrogate", "bytes": b"\xff", "big": 2**100},
+        {},
+    ],
+)
+def test_plain_data_arrives_as_it_was_sent(event):
+    assert marshal.loads(_worker._encode(event)) == event
+
+
+@pytest.mark.parametrize(
+    ("value", "arrives"),
+    [
+        (Text("text"), "text"),
+        (Color.RED, "red"),
+        (Level.HIGH, 3),
+        (PurePosixPath("a/b"), "a/b"),
+        (Opaque(), "<opaque>"),
+        (collections.OrderedDict(a=Text("x")), {"a": "x"}),
+        (collections.defaultdict(list, a=[Opaque()]), {"a": ["<opaque>"]}),
+        (collections.namedtuple("Pair", "a b")(1, Opaque()), (1, "<opaque>")),
+        ({"nested": [(Opaque(), {"deep": PurePosixPath("p")})]}, None),
+        ({PurePosixPath("key"): 1}, {"key": 1}),
+        ({Opaque()}, ["<opaque>"]),
+        (ValueError("wrong"), "ValueError('wrong')"),
+        (type, "<class 'type'>"),
+    ],
+    ids=repr,
+)
+def test_what_marshal_cannot_carry_arrives_as_the_nearest_plain_data(value, arrives):
+    if arrives is None:
+        arrives = {"nested": [("<opaque>", {"deep": "p"})]}
+    assert marshal.loads(_worker._encode({"value": value})) == {"value": arrives}
+
+
+@pytest.mark.parametrize("value", [Text("text"), Level.HIGH, Color.RED])
+def test_a_subclass_becomes_its_plain_type(value):
+    assert type(_worker._plain(value)) in (str, int)
+
+
+def test_what_is_plain_already_stays_what_it_is():
+    value = {"a": [1, 2.5, None, True, b"x", ("t",)]}
+    assert _worker._plain(value) == value
+    assert _worker._plain(True) is True
+
+
+def test_a_value_that_cannot_even_be_shown_does_not_stop_the_worker():
+    class Broken:
+        def __repr__(self):
+            raise RuntimeError("no")
+
+    assert "value" in marshal.loads(_worker._encode({"value": Broken()}))
+
+
+def test_a_value_that_holds_itself_does_not_stop_the_worker():
+    loop = []
+    loop.append(loop)
+    assert "value" in marshal.loads(_worker._encode({"value": loop}))
