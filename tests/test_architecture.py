@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import graphlib
 import os
 import subprocess
@@ -66,6 +67,7 @@ def imported(tree, **options):
             yield from whole or {node.module}
 
 
+@functools.cache
 def siblings(name, **options):
     """What a module imports of ours."""
     found = {module for module in imported(TREES[name], **options) if module in TREES}
@@ -99,9 +101,11 @@ def test_the_worker_imports_nothing_of_ours_and_nobody_imports_it():
 
 
 @each(["pytest_isoenv.errors", "pytest_isoenv.spec", "pytest_isoenv.pinned"])
-def test_the_types_of_the_chain_import_nothing_but_types(name):
+def test_the_types_of_the_chain_import_nothing_but_types_and_pure_functions(name):
     types = {"pytest_isoenv.errors", "pytest_isoenv.spec", "pytest_isoenv.pinned"}
-    assert siblings(name) <= types
+    for module in reachable(name) - types:
+        assert siblings(module) == set()
+        assert set(imported(TREES[module])) <= {"__future__", "re"}
 
 
 def reachable(name):
@@ -113,12 +117,8 @@ def reachable(name):
 
 
 def test_the_store_knows_neither_backends_nor_environments():
-    assert {short(name) for name in reachable("pytest_isoenv._store")} <= {
-        "_files",
-        "errors",
-        "pinned",
-        "spec",
-    }
+    known = {short(name) for name in reachable("pytest_isoenv._store")}
+    assert known <= {"_files", "_redact", "errors", "pinned", "spec"}
 
 
 @each([name for name in NAMES if name.startswith("pytest_isoenv._backends.")])

@@ -17,7 +17,6 @@ from pytest_isoenv._process import (
     describe_ending,
     interrupt,
     kill_group,
-    redact,
     run_for_user,
     spawn,
 )
@@ -88,23 +87,6 @@ def test_credentials_stand_neither_in_the_command_nor_in_the_output(python):
     for text in (ended.command, ended.stdout, ended.stderr, ended.output):
         assert "s3cret" not in text
         assert "https://***@example.org/simple" in text
-
-
-@pytest.mark.parametrize(
-    ("text", "redacted"),
-    [
-        ("https://me:s3cret@example.org/x", "https://***@example.org/x"),
-        ("https://t0ken@example.org/x", "https://***@example.org/x"),
-        ("https://me:s3@cret@example.org/x", "https://***@example.org/x"),
-        ("a https://u:p@h/ and git+ssh://u:q@h/", "a https://***@h/ and git+ssh://***@h/"),
-        ("'https://u:p@h/simple'", "'https://***@h/simple'"),
-        ("https://example.org/a@b", "https://example.org/a@b"),
-        ("me@example.org", "me@example.org"),
-        ("lib @ https://example.org/x", "lib @ https://example.org/x"),
-    ],
-)
-def test_only_the_credentials_of_a_url_are_redacted(text, redacted):
-    assert redact(text) == redacted
 
 
 def test_a_command_can_be_repeated_as_it_is_printed(python):
