@@ -96,8 +96,8 @@ class Store:
 
     def _look(self, key: EnvKey, check: Check) -> tuple[Entry | None, str | None]:
         place = self._place(key)
-        manifest = read_json(place / "manifest.json")
-        if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
+        manifest = _manifest(place)
+        if manifest is None:
             return None, None
         entry = Entry(place / manifest["directory"], manifest["facts"], "cached")
         reason = check(entry)
@@ -127,8 +127,8 @@ class Store:
     def _changes(self, label: str, inputs: Mapping[str, str]) -> str:
         """Why the environment a project knows as ``label`` is not the one it had last."""
         latest = read_json(self._latest(label))
-        manifest = read_json(self._place(latest["key"]) / "manifest.json") if latest else None
-        if not manifest:
+        manifest = _manifest(self._place(latest["key"])) if latest else None
+        if manifest is None:
             return ""
         changes = explain(manifest["inputs"], inputs)
         more = f" and {len(changes) - 4} more changes" if len(changes) > 4 else ""
@@ -210,6 +210,15 @@ class Store:
             raise StoreError(str(self.root), "the run was interrupted") from None
 
 
+def _manifest(place: Path) -> dict[str, Any] | None:
+    """The manifest that publishes an environment; None for one that is not there, or no such."""
+    manifest = read_json(place / "manifest.json")
+    needed = {"schema", "directory", "facts", "inputs"}
+    if not isinstance(manifest, dict) or not needed <= manifest.keys():
+        return None
+    return manifest if manifest["schema"] == SCHEMA else None
+
+
 def _remove_run(directory: Path, lock: FileLock) -> None:
     shutil.rmtree(directory, ignore_errors=True)
     lock.release()
@@ -226,7 +235,7 @@ def _next_generation(place: Path) -> Path:
 
     The published one stays: others may be running in it.
     """
-    manifest = read_json(_made(place) / "manifest.json") or {}
+    manifest = _manifest(_made(place)) or {}
     numbers = [int(child.name) for child in place.iterdir() if child.name.isdigit()]
     for number in numbers:
         if str(number) != manifest.get("directory"):
