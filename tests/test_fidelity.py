@@ -2,142 +2,32 @@
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
-import json
-import os
-import re
-import shutil
-import subprocess
 import sys
 import types
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests import kitchen_sink, recorder
+from tests import kitchen_sink
 from tests.packages import Index
-
-COMMON = ("-p", "no:randomly", "-p", "isoenv_recorder")
-
-
-@dataclasses.dataclass
-class Told:
-    """What a run of pytest told: the recorder's events, and what it printed."""
-
-    events: dict[str, Any]
-    output: str
-
-    @property
-    def by_test(self) -> dict[str, list[dict[str, Any]]]:
-        tests: dict[str, list[dict[str, Any]]] = {}
-        for report in self.events["reports"]:
-            tests.setdefault(report["id"], []).append(report)
-        return tests
-
-    @property
-    def lines(self) -> list[str]:
-        """Everything that should be the same, for a difference that can be read."""
-        told = [
-            f"{report['id']} {report['when']}: {field} {value!r}"
-            for report in self.events["reports"]
-            for field, value in report.items()
-            # pytest captures its own progress letters when it logs subtests of unittest.
-            if not (field == "sections" and "::TestUnitSubtests::" in report["id"])
-        ]
-        told += [f"warning {warning}" for warning in self.events["warnings"]]
-        told += [f"exit code {self.events['exit']}"]
-        for title in ("ERRORS", "FAILURES", "warnings summary", "short test summary info"):
-            told += [f"{title}: {line}" for line in self.section(title)]
-        return told
-
-    def section(self, title: str) -> list[str]:
-        """The lines below a banner of the terminal's output."""
-        lines, wanted = [], False
-        for line in self.output.splitlines():
-            banner = re.fullmatch(r"=+ (.*?) =+", re.sub("\x1b\\[[0-9]*m", "", line))
-            if banner:
-                wanted = banner[1] == title
-            elif wanted:
-                lines.append(line)
-        return lines
+from tests.parity import Kitchen, difference, make_environment
 
 
 @pytest.fixture(scope="session")
 def handmade(tmp_path_factory: pytest.TempPathFactory, index: Index) -> Path:
-    """An environment such as one makes by hand: the host's pytest, and lib 1.0."""
-    from uv import find_uv_bin
-
     directory = tmp_path_factory.mktemp("handmade") / "venv"
-    environ = {**os.environ, "UV_CACHE_DIR": str(directory.parent / "cache")}
     python = getattr(sys, "_base_executable", sys.executable)
-    uv = [find_uv_bin()]
-    subprocess.run([*uv, "venv", "-q", "--python", python, directory], check=True, env=environ)
-    install = [*uv, "pip", "install", "-q", "--compile-bytecode", "--default-index", index.url]
-    what = ["--python", directory / "bin" / "python", f"pytest=={pytest.__version__}", "lib==1.0"]
-    subprocess.run([*install, *what], check=True, env=environ)
-    return directory
-
-
-class Kitchen:
-    """A directory with a suite, in which both ways of running it can be tried."""
-
-    def __init__(self, directory: Path, handmade: Path, plugins: Path) -> None:
-        self.directory = directory
-        self.module = True
-        self._handmade = handmade
-        self._plugins = plugins
-        shutil.copy(recorder.__file__, plugins / "isoenv_recorder.py")
-        self.write("isoenv.yaml", "environments: {here: {dependencies: [lib==1.0]}}\ndefault: here")
-        self.write("pytest.ini", "[pytest]\ncolour = green\n")
-
-    def write(self, name: str, text: str) -> None:
-        kitchen_sink.write(self.directory, {name: text})
-
-    def plain(self, *args: str) -> Told:
-        return self._run(self._handmade / "bin", args)
-
-    def isolated(self, *args: str) -> Told:
-        return self._run(Path(sys.executable).parent, ("-p", "no:xdist", *args))
-
-    def _run(self, directory: Path, args: tuple[str, ...]) -> Told:
-        record = self._plugins / "record.json"
-        record.unlink(missing_ok=True)
-        shutil.rmtree(self.directory / ".pytest_cache", ignore_errors=True)
-        environ = {**os.environ, "PYTHONPATH": str(self._plugins), "RECORD": str(record)}
-        environ["PYTEST_DEBUG_TEMPROOT"] = str(self._plugins)
-        environ["PYTHONHASHSEED"] = "0"  # pytest lists some differences in the order of a set
-        environ["PATH"] = f"{directory}{os.pathsep}{os.environ['PATH']}"
-        start = ["python", "-m", "pytest"] if self.module else ["pytest"]
-        done = subprocess.run(
-            [directory / start[0], *start[1:], *COMMON, *args],
-            cwd=self.directory,
-            env=environ,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=120,
-            check=False,
-        )
-        output = done.stdout.decode()
-        assert record.exists(), output
-        events = json.loads(self._comparable(record.read_text()))
-        assert events["exit"] == done.returncode, output
-        return Told(events, self._comparable(output))
-
-    def _comparable(self, text: str) -> str:
-        text = re.sub(r"/[^\s'\"]*/pytest-\d+(/isoenv-[^/\s'\"]*)?", "<basetemp>", text)
-        return recorder.comparable(text)
+    what = (f"pytest=={pytest.__version__}", "lib==1.0")
+    cache = ("--cache-dir", directory.parent / "cache")
+    return make_environment(directory, python, *cache, "--default-index", index.url, *what)
 
 
 @pytest.fixture
 def kitchen(tmp_path: Path, handmade: Path) -> Kitchen:
-    directory, plugins = tmp_path / "suite", tmp_path / "plugins"
-    directory.mkdir()
-    plugins.mkdir()
-    return Kitchen(directory, handmade, plugins)
+    return Kitchen(tmp_path, handmade, "{dependencies: [lib==1.0]}")
 
 
 @pytest.fixture
@@ -148,8 +38,8 @@ def same(kitchen: Kitchen) -> Callable[..., types.SimpleNamespace]:
         plain, isolated = kitchen.plain(*args), kitchen.isolated(*args)
         assert plain.by_test, plain.output
         assert list(isolated.by_test) == list(plain.by_test), isolated.output
-        difference = list(difflib.unified_diff(plain.lines, isolated.lines, n=0, lineterm=""))
-        assert not difference, "plain (-) and isolated (+):\n" + "\n".join(difference[:100])
+        told = (plain.lines + plain.printed, isolated.lines + isolated.printed)
+        assert not difference(*told), difference(*told)
         return types.SimpleNamespace(plain=plain, isolated=isolated)
 
     return same
@@ -229,8 +119,6 @@ def test_a_plugin_that_the_environment_lacks_is_left_out_and_named(kitchen):
 
 
 def test_junit_xml_has_what_plain_pytest_writes_and_the_environment(kitchen, same):
-    import xml.etree.ElementTree as ElementTree
-
     kitchen_sink.write(kitchen.directory)
     found = []
     for way in (kitchen.plain, kitchen.isolated):

@@ -1,0 +1,135 @@
+"""Targets: every Python from 3.8 to 3.13, every pytest from 7.0 to the newest."""
+
+from __future__ import annotations
+
+import sys
+from functools import cache
+
+import pytest
+
+from tests import kitchen_sink
+from tests.parity import Kitchen, difference, make_environment
+
+NEWEST = "newest"
+
+
+@cache
+def find_python(version: str) -> str | None:
+    import findpython
+
+    major, minor = map(int, version.split("."))
+    found = findpython.find(major, minor)
+    return str(found.executable) if found else None
+
+
+@pytest.mark.network
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("python", "version"),
+    [
+        ("3.8", "7.0.1"),
+        ("3.8", "8.3.5"),
+        ("3.9", "7.4.4"),
+        ("3.9", NEWEST),
+        ("3.10", "8.0.2"),
+        ("3.10", "7.0.1"),
+        ("3.11", "8.4.2"),
+        ("3.12", "7.4.4"),
+        ("3.12", NEWEST),
+        ("3.13", "8.4.2"),
+        ("3.13", NEWEST),
+    ],
+)
+def test_reports_are_those_of_plain_pytest_there(tmp_path, python, version):
+    executable = find_python(python)
+    if executable is None:
+        pytest.skip(f"no Python {python} on this machine")
+    wanted = "pytest" if version == NEWEST else f"pytest=={version}"
+    handmade = make_environment(tmp_path / "venv", executable, wanted)
+    kitchen = Kitchen(tmp_path, handmade, f"{{python: '{python}', dependencies: [{wanted}]}}")
+    kitchen_sink.write(kitchen.directory)
+    options = ("--flavour=bitter", "-vv", "--doctest-modules")
+    plain, isolated = kitchen.plain(*options), kitchen.isolated(*options)
+    assert f"Python {python}." in plain.output
+    assert f"here: Python {python}." in isolated.output
+    assert len(plain.by_test) > 60
+    assert list(isolated.by_test) == list(plain.by_test), isolated.output
+    assert not difference(plain.lines, isolated.lines), difference(plain.lines, isolated.lines)
+
+
+@pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])
+def test_an_interpreter_is_found_by_its_version(pytester, run, python):
+    if find_python(python) is None:
+        pytest.skip(f"no Python {python} on this machine")
+    pytester.makepyfile(
+        test_it=f"""
+        import pytest
+
+        @pytest.mark.env("lib==1.0", python={python!r}, id="there")
+        def test_it():
+            import lib, sys
+            assert "%d.%d" % sys.version_info[:2] == {python!r}
+            assert "pytest-isoenv" in sys.prefix
+        """
+    )
+    outcome = run()
+    outcome.assert_outcomes(passed=1)
+    assert outcome.environments["there"]["python"].startswith(f"{python}.")
+
+
+def test_one_test_on_several_pythons_skips_those_that_are_missing(pytester, run):
+    here = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    pytester.makepyfile(
+        test_it=f"""
+        import pytest
+
+        def on(python):
+            return pytest.mark.env(
+                "lib==1.0", python=python, missing_interpreter="skip", id="py" + python
+            )
+
+        @on("{here}")
+        @on("3.99")
+        def test_it():
+            import lib
+        """
+    )
+    outcome = run("-rs")
+    outcome.assert_outcomes(passed=1, skipped=1)
+    outcome.stdout.fnmatch_lines(["SKIPPED*no Python interpreter for '3.99' was found (found: *"])
+    assert outcome.environments[f"py{here}"]["outcomes"] == {"passed": 1}
+    assert outcome.environments["py3.99"]["outcomes"] == {"skipped": 1}
+
+
+@pytest.mark.network
+@pytest.mark.slow
+def test_a_python_that_the_hosts_pytest_does_not_support_gets_the_newest_that_does(pytester, run):
+    if find_python("3.8") is None:
+        pytest.skip("no Python 3.8 on this machine")
+    pytester.makepyfile(
+        test_it="""
+        import pytest
+
+        @pytest.mark.env(python="3.8", id="old")
+        def test_it():
+            import pytest, sys
+            assert sys.version_info[:2] == (3, 8)
+            assert pytest.__version__.startswith("8.3.")
+        """
+    )
+    run().assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("python", ["3.7", "2.7"])
+def test_a_python_older_than_any_that_a_worker_runs_on_is_no_answer(pytester, run, python):
+    pytester.makepyfile(
+        test_it=f"""
+        import pytest
+
+        @pytest.mark.env("lib==1.0", python={python!r})
+        def test_it(): pass
+        """
+    )
+    outcome = run()
+    outcome.assert_outcomes(errors=1)
+    outcome.stdout.fnmatch_lines([f"*no Python interpreter for '{python}' was found*"])
