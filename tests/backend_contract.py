@@ -231,13 +231,20 @@ class BackendContract:
             bench.resolve("no-such-package==1.0")
         assert "no-such-package" in caught.value.output
 
-    def test_an_installers_configuration_near_the_project_changes_nothing(self, bench, tmp_path):
-        (tmp_path / "uv.toml").write_text('constraint-dependencies = ["lib<1.1"]\n')
-        (tmp_path / "pip.conf").write_text("[install]\nconstraint = nowhere.txt\n")
-        (tmp_path / "pyproject.toml").write_text(
-            '[tool.uv]\nconstraint-dependencies = ["lib<1.1"]\n'
-        )
-        assert pins(bench.resolve("lib", root=tmp_path))["lib"] == "2.0"
+    def test_an_installers_configuration_changes_nothing_wherever_it_lies(
+        self, bench, tmp_path, monkeypatch
+    ):
+        constraint = 'constraint-dependencies = ["lib<1.1"]\n'
+        (tmp_path / "uv").mkdir()
+        (tmp_path / "pip").mkdir()
+        (tmp_path / "uv" / "uv.toml").write_text(constraint)
+        (tmp_path / "uv.toml").write_text(constraint)
+        (tmp_path / "pyproject.toml").write_text(f"[tool.uv]\n{constraint}")
+        (tmp_path / "pip" / "pip.conf").write_text("[install]\nconstraint = nowhere.txt\n")
+        monkeypatch.chdir(tmp_path)
+        environ = {**bench.environ, "XDG_CONFIG_HOME": str(tmp_path)}
+        resolution = dataclasses.replace(bench, environ=environ).resolve("lib", root=tmp_path)
+        assert pins(resolution)["lib"] == "2.0"
 
     def test_a_tree_named_by_a_requirement_is_a_source_and_its_dependencies_are_pinned(
         self, bench, tree
