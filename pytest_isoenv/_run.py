@@ -113,8 +113,12 @@ class Run:
 
     @property
     def _records(self) -> list[Record]:
+        """One for each environment, whether tests ran in it or only the fixture gave it."""
         of_tests = [job.record for job in self._conductor.jobs] if self._conductor else []
-        return of_tests + list(self._provided.values())
+        records = {(record.name, record.spec): record for record in of_tests}
+        for record in self._provided.values():
+            records.setdefault((record.name, record.spec), record)
+        return list(records.values())
 
     def header(self) -> str:
         """The line of the session's header."""

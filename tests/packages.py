@@ -13,7 +13,16 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 # What an environment needs to run tests at all; taken from what runs these tests.
-RUNNER = ("pytest", "pluggy", "iniconfig", "packaging", "pygments", "exceptiongroup", "tomli")
+RUNNER = (
+    "pytest",
+    "pluggy",
+    "iniconfig",
+    "packaging",
+    "pygments",
+    "exceptiongroup",
+    "tomli",
+    "typing-extensions",
+)
 
 
 def make_wheel(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+import threading
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -34,11 +35,16 @@ _INDEX_VARIABLES = (
 _PYPI = "https://pypi.org/simple"
 
 
+# sysconfig, which find_uv_bin asks, fills its variables without a lock.
+_FINDING_UV = threading.Lock()
+
+
 @cache
 def _uv() -> str:
     from uv import find_uv_bin
 
-    return str(find_uv_bin())
+    with _FINDING_UV:
+        return str(find_uv_bin())
 
 
 def index_inputs(environ: Mapping[str, str]) -> dict[str, str]:
@@ -143,7 +149,7 @@ def _only_index(environ: Mapping[str, str]) -> str | None:
     if any(environ.get(key) for key in ("UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS")):
         return None
     index = environ.get("UV_DEFAULT_INDEX") or environ.get("UV_INDEX_URL") or _PYPI
-    return _strip_credentials(index)
+    return _strip_credentials(re.sub(r"^[\w-]+=", "", index))  # it may have a name
 
 
 def _strip_credentials(url: str) -> str:
