@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
@@ -228,6 +229,50 @@ def test_a_manifest_that_makes_no_sense_is_a_miss(pytester, run, own_cache, text
     outcome = run()
     outcome.assert_outcomes(passed=1)
     assert outcome.environments["one"]["provisioned"] == "built"
+
+
+class LockedIndex(Index):
+    """An index that answers only those who give the user and the password."""
+
+    def answer(self, handler) -> None:
+        expected = "Basic " + base64.b64encode(b"user:secret").decode()
+        if handler.headers.get("Authorization") == expected:
+            super().answer(handler)
+            return
+        handler.send_response(401)
+        handler.send_header("WWW-Authenticate", 'Basic realm="locked"')
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+
+@pytest.mark.parametrize("as_url", [False, True], ids=["an-index", "a-url"])
+def test_credentials_in_an_address_are_used(
+    pytester, run, own_cache, monkeypatch, wheels, tmp_path, as_url
+):
+    index = LockedIndex(wheels)
+    url = index.url.replace("://", "://user:secret@")
+    monkeypatch.setenv("UV_DEFAULT_INDEX", url)
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv"))
+    requirement = f"lib @ {url}/lib-1.0-py3-none-any.whl" if as_url else "lib==1.0"
+    pytester.makepyfile(test_it=ONE.replace("lib==1.0", requirement))
+    outcome = run()
+    index.close()
+    outcome.assert_outcomes(passed=1)
+    assert "secret" not in outcome.stdout.str()
+
+
+def test_a_cached_environment_is_the_same_whoever_fetched_it(
+    pytester, run, own_cache, monkeypatch, wheels
+):
+    index = LockedIndex(wheels)
+    monkeypatch.setenv("UV_DEFAULT_INDEX", index.url.replace("://", "://user:secret@"))
+    pytester.makepyfile(test_it=ONE)
+    run().assert_outcomes(passed=1)
+    index.close()
+    monkeypatch.setenv("UV_DEFAULT_INDEX", index.url.replace("://", "://somebody:else@"))
+    again = run()
+    again.assert_outcomes(passed=1)
+    assert again.environments["one"]["provisioned"] == "cached"
 
 
 # Kills its own process at one moment of its work in the cache; a count of 0 kills nobody.
