@@ -69,19 +69,21 @@ def load(
     """
     problems: list[Problem] = []
     pyproject = _read_toml(root / "pyproject.toml", problems)
-    around = _surroundings(root, pyproject, frozenset(backends))
+    around = _surroundings(root, pyproject, frozenset(backends), problems)
+    tool = _table(pyproject, "tool", "pyproject.toml", problems)
     tables = [
-        ("pyproject.toml [tool.isoenv]", pyproject.get("tool", {}).get("isoenv", {})),
+        ("pyproject.toml [tool.isoenv]", tool.get("isoenv", {})),
         (YAML_NAME, _read_yaml(root / YAML_NAME, problems)),
     ]
     tables += [("a plugin", {"environments": environments}) for environments in from_plugins]
     declared = _Declared(around)
     for where, table in tables:
         declared.add(where, table)
+    declarations = declared.finish()
     problems += declared.problems
     if problems:
         raise ConfigError(problems)
-    return declared.finish()
+    return declarations
 
 
 class _Declared:
@@ -105,14 +107,18 @@ class _Declared:
                 self._problem(where, f"unknown key {key!r}; the keys are: {', '.join(_TOP_KEYS)}")
         if "default" in table:
             self._add_default(where, table["default"])
-        environments = table.get("environments") or {}
+        environments = {} if table.get("environments") is None else table["environments"]
         if not isinstance(environments, Mapping):
-            self._problem(f"{where}.environments", "is not a mapping of names to declarations")
+            what = f"{environments!r} is not a mapping of names to declarations"
+            self._problem(f"{where}.environments", what)
             return
         for name, fields in environments.items():
             self._add_environment(where, name, {} if fields is None else fields)
 
     def _add_default(self, where: str, value: Any) -> None:
+        if not isinstance(value, str):
+            self._problem(f"{where}.default", f"{value!r} is not the name of an environment")
+            return
         if self.default[1] and self.default[0] != value:
             other = f"{self.default[0]!r} in {self.default[1]}"
             self._problem(f"{where}.default", f"{value!r} contradicts {other}")
@@ -152,11 +158,9 @@ class _Declared:
         layers = {name: layer for name, layer in self.layers.items() if name != BASE}
         default, where = self.default
         if default != HOST and default not in layers:
-            known = choices(str(default), [HOST, *layers])
-            raise ConfigError(
-                [Problem(f"{where}.default", f"{default!r} is not declared; there are: {known}")]
-            )
-        base = self.layers[BASE] if BASE in self.layers else _implied_base(self.around)
+            known = choices(default, [HOST, *layers])
+            self._problem(f"{where}.default", f"{default!r} is not declared; there are: {known}")
+        base = self.layers[BASE] if BASE in self.layers else self._implied_base()
         return Declarations(
             around=self.around,
             base=base,
@@ -166,36 +170,35 @@ class _Declared:
             origins={name: self.origins[name] for name in layers},
         )
 
+    def _implied_base(self) -> Layer:
+        """What every environment has where no ``base`` is declared: the project and its tests'."""
+        if not self.around.has_project:
+            return Layer()
+        groups = {str(canonicalize_name(group)): group for group in self.around.groups}
+        for name in ("test", "tests"):
+            if name in groups:
+                where = "pyproject.toml [dependency-groups]"
+                layer, problems = parse_layer({"groups": [groups[name]]}, where, self.around)
+                self.problems += problems
+                return dataclasses.replace(layer, project="editable")
+            if name in (self.around.extras or ()):
+                return Layer(project="editable", extras=(name,))
+        return Layer(project="editable")
+
 
 def _is_name(name: str) -> bool:
     return bool(name) and all(letter.isalnum() or letter in "._-" for letter in name)
 
 
-def _implied_base(around: Surroundings) -> Layer:
-    """What every environment has where no ``base`` is declared: the project and its test group."""
-    if not around.has_project:
-        return Layer()
-    groups = {str(canonicalize_name(group)): group for group in around.groups}
-    for name in ("test", "tests"):
-        if name in groups:
-            layer, problems = parse_layer(
-                {"groups": [groups[name]]}, "pyproject.toml [dependency-groups]", around
-            )
-            if problems:
-                raise ConfigError(problems)
-            return dataclasses.replace(layer, project="editable")
-        if name in (around.extras or ()):
-            return Layer(project="editable", extras=(name,))
-    return Layer(project="editable")
-
-
 def _surroundings(
-    root: Path, pyproject: Mapping[str, Any], backends: frozenset[str]
+    root: Path, pyproject: Mapping[str, Any], backends: frozenset[str], problems: list[Problem]
 ) -> Surroundings:
-    project = pyproject.get("project", {})
-    dynamic = "optional-dependencies" in project.get("dynamic", ()) or "project" not in pyproject
-    extras = frozenset(
-        str(canonicalize_name(name)) for name in project.get("optional-dependencies", {})
+    project = _table(pyproject, "project", "pyproject.toml", problems)
+    optional = _table(project, "optional-dependencies", "pyproject.toml [project]", problems)
+    groups = _table(pyproject, "dependency-groups", "pyproject.toml", problems)
+    dynamic = project.get("dynamic", ())
+    computed = "project" not in pyproject or (
+        isinstance(dynamic, list) and "optional-dependencies" in dynamic
     )
     has_project = (
         "project" in pyproject or "build-system" in pyproject or (root / "setup.py").is_file()
@@ -203,10 +206,22 @@ def _surroundings(
     return Surroundings(
         root=root,
         has_project=has_project,
-        extras=None if dynamic and has_project else extras,
-        groups=pyproject.get("dependency-groups", {}),
+        extras=None
+        if computed and has_project
+        else frozenset(str(canonicalize_name(name)) for name in optional),
+        groups=groups,
         backends=backends,
     )
+
+
+def _table(
+    parent: Mapping[str, Any], key: str, where: str, problems: list[Problem]
+) -> Mapping[str, Any]:
+    value = parent.get(key, {})
+    if isinstance(value, Mapping):
+        return value
+    problems.append(Problem(f"{where} {key}", f"{value!r} is not a table"))
+    return {}
 
 
 def _read_toml(path: Path, problems: list[Problem]) -> dict[str, Any]:
@@ -231,7 +246,8 @@ def _read_yaml(path: Path, problems: list[Problem]) -> Any:
         def construct_mapping(
             self, node: yaml.MappingNode, deep: bool = False
         ) -> dict[Hashable, Any]:
-            keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+            own = [key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+            keys = [self.construct_object(key, deep=True) for key in own]
             for key in keys:
                 if keys.count(key) > 1:
                     line = node.start_mark.line + 1

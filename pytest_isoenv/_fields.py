@@ -16,6 +16,7 @@ from packaging.errors import ExceptionGroup
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
+from pytest_isoenv._redact import redact
 from pytest_isoenv.errors import Problem
 from pytest_isoenv.spec import (
     MISSING_INTERPRETER_CHOICES,
@@ -135,6 +136,11 @@ def requirement(text: str, around: Surroundings) -> str:
     if is_path(text):
         _existing(text.partition("[")[0], around)
         return text  # as it is written: without its "./" it would be the name of a package
+    if redact(text) != text:
+        raise InvalidValueError(
+            f"{text!r} has credentials in its URL, which would be kept; give them to the installer "
+            f"by a netrc file, a keyring, or the variables of its index"
+        )
     try:
         return str(Requirement(text))
     except InvalidRequirement as error:
@@ -153,14 +159,26 @@ def _directories(value: Any, around: Surroundings) -> tuple[str, ...]:
 
 
 def _existing(text: str, around: Surroundings) -> Path:
-    path = Path(text.strip()).expanduser()
+    try:
+        path = Path(text.strip()).expanduser()
+    except RuntimeError as error:  # ~nobody
+        raise InvalidValueError(f"{text!r}: {error}") from None
     if not (around.root / path).exists():
         raise InvalidValueError(f"{text!r} does not exist below {around.root}")
     return path
 
 
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidValueError(f"{str(path)!r} cannot be read: {error}") from None
+
+
 def _lock(value: Any, around: Surroundings) -> str:
     path = _existing(_text(value, around), around)
+    if redact(_read(around.root / path)) != _read(around.root / path):
+        raise InvalidValueError(f"{str(path)!r} has credentials in its URLs; make it without them")
     name = path.name
     if not (name == "pylock.toml" or (name.startswith("pylock.") and name.endswith(".toml"))):
         raise InvalidValueError(
@@ -188,7 +206,10 @@ def _extras(value: Any, around: Surroundings) -> tuple[str, ...]:
 
 
 def _groups(value: Any, around: Surroundings) -> tuple[str, ...]:
-    resolver = DependencyGroupResolver(around.groups)
+    try:
+        resolver = DependencyGroupResolver(around.groups)
+    except ExceptionGroup as error:
+        raise InvalidValueError(_reasons(error)) from None
     requirements: list[str] = []
     known = [str(canonicalize_name(group)) for group in around.groups]
     for name in _texts(value, around):
@@ -196,9 +217,12 @@ def _groups(value: Any, around: Surroundings) -> tuple[str, ...]:
         try:
             requirements += [str(entry) for entry in resolver.resolve(name)]
         except ExceptionGroup as error:
-            reasons = "; ".join(str(reason) for reason in error.exceptions)
-            raise InvalidValueError(f"dependency group {name!r}: {reasons}") from None
+            raise InvalidValueError(f"dependency group {name!r}: {_reasons(error)}") from None
     return tuple(requirements)
+
+
+def _reasons(error: ExceptionGroup) -> str:
+    return "; ".join(str(reason) for reason in error.exceptions)
 
 
 def _must_be_known(name: str, known: Iterable[str], kind: str) -> None:

@@ -69,7 +69,7 @@ def content_digest(path: Path, outputs: Collection[Path] = ()) -> str:
     for file in files:
         name = file.name if file == path else file.relative_to(path).as_posix()
         data = file.read_bytes()
-        hasher.update(f"{name}\0{len(data)}\0".encode())
+        hasher.update(f"{name}\0{len(data)}\0".encode("utf-8", "surrogateescape"))
         hasher.update(data)
     return hasher.hexdigest()[:20]
 
@@ -82,7 +82,9 @@ def _source_files(tree: Path) -> Iterator[Path]:
             for name in subdirectories
             if name not in _NOT_SOURCE
             and not name.endswith(".egg-info")
-            and not (at_top and name in _BUILD_OUTPUT)
+            and not (
+                at_top and name in _BUILD_OUTPUT and not (tree / name / "__init__.py").exists()
+            )
         ]
         for name in files:
             file = Path(directory, name)

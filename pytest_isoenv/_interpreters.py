@@ -44,7 +44,8 @@ class Interpreters:
         self._settings = settings
         self._processes = processes
         self._memory = memory
-        self._known: dict[str, Any] = read_json(memory) or {}
+        remembered = read_json(memory)
+        self._known: dict[str, Any] = remembered if isinstance(remembered, dict) else {}
         self._lock = threading.RLock()
 
     def find(self, request: str | None) -> Interpreter:
@@ -113,13 +114,10 @@ class Interpreters:
             stat = real.stat()
         except OSError:
             return None
-        known = self._known.get(str(path))
-        if known and (known["size"], known["mtime_ns"], known["real_path"]) == (
-            stat.st_size,
-            stat.st_mtime_ns,
-            str(real),
-        ):
-            return Interpreter(**known)
+        known = _remembered(self._known.get(str(path)))
+        seen = (stat.st_size, stat.st_mtime_ns, str(real))
+        if known and (known.size, known.mtime_ns, known.real_path) == seen:
+            return known
         answer = self._ask(path)
         if answer is None:
             return None
@@ -152,6 +150,14 @@ class Interpreters:
         except ValueError:
             return None
         return described
+
+
+def _remembered(fields: Any) -> Interpreter | None:
+    """A probe as it was written down; None if another version wrote something else."""
+    try:
+        return Interpreter(**fields)
+    except TypeError:
+        return None
 
 
 def _executables() -> Iterator[Path]:

@@ -75,6 +75,11 @@ def _decided_here(config: pytest.Config) -> Iterator[Option]:
     yield "--rootdir", [f"--rootdir={config.rootpath}"]
     # It would clear what the host's stepwise remembers; the other way to say so is cacheprovider.
     yield "-p", ["-pno:stepwise"]
+    # pytest 9 keeps these as ini values, which an older pytest there does not know.
+    for name in ("strict_markers", "strict_config"):
+        if f"{name}=true" in (config.option.override_ini or ()):
+            option = f"--{name.replace('_', '-')}"
+            yield option, [option]
     required = [text for text in config.getini("required_plugins") if not _names_us(text)]
     if len(required) != len(config.getini("required_plugins")):
         yield "-o", [f"--override-ini=required_plugins={' '.join(required)}"]

@@ -87,9 +87,12 @@ def _read_layer(
     keywords: dict[str, Any], where: str, declarations: Declarations, problems: list[Problem]
 ) -> Layer:
     """The fields of a marker: those of the config, in Python's spelling."""
-    if "deps" in keywords:
-        keywords["dependencies"] = keywords.pop("deps")
-    config_spelling = {key.replace("_", "-"): value for key, value in keywords.items()}
+    config_spelling: dict[str, Any] = {}
+    for key, value in keywords.items():
+        known_as = "dependencies" if key == "deps" else key.replace("_", "-")
+        if known_as in config_spelling:
+            problems.append(Problem(f"{where}.{key}", f"{known_as!r} is given twice"))
+        config_spelling[known_as] = value
     layer, found = parse_layer(config_spelling, where, declarations.around)
     problems += found
     return layer
@@ -129,13 +132,16 @@ def derive_name(named: Sequence[str], layer: Layer) -> str:
     parts += [_path_label(path) for path in layer.local]
     parts += [_path_label(layer.lock)] if layer.lock else []
     parts += [_python_label(layer.python)] if layer.python else []
-    parts += [f"{name}={value}" for name, value in layer.variables if not parts]
+    # Not the values: they may be secrets, and ids are everywhere.
+    parts += [name for name, _ in layer.variables if not parts]
     return re.sub(r"\s|::|[\[\]]", "_", "+".join(parts)) or "env"
 
 
 def _path_label(path: str) -> str:
-    stem = path.rstrip("/").replace("\\", "/").rpartition("/")[2].partition("[")[0]
-    return stem.removesuffix(".toml").partition("-py")[0].removesuffix(".whl") or "here"
+    stem = path.partition("[")[0].replace("\\", "/").rstrip("/").rpartition("/")[2]
+    if stem.endswith(".whl"):
+        return "-".join(stem.split("-")[:2])  # PEP 427: name, version, then tags
+    return stem.removesuffix(".toml").strip(".") or "here"
 
 
 def _label(text: str) -> str:

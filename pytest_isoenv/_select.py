@@ -72,6 +72,9 @@ class Selector:
     def assign(self, item: pytest.Item) -> None:
         """Decide where an item runs; what was decided is read by :func:`request_of`."""
         variant = _parameter(item)
+        if variant is not None and any(mark.name == MARK for mark in _parameter_marks(item)):
+            what = "env on a pytest.param cannot stand beside several env marks on its function"
+            self.problems.setdefault(f"{item.nodeid} param", Problem(item.nodeid, what))
         if variant is None and not isinstance(item, Variant):
             variants = self.variants(item)
             variant = variants[0] if variants else self._default_for(item)
@@ -135,7 +138,9 @@ def id_there(item: pytest.Item) -> str:
     if request is None or _parameter(item) is None:
         return item.nodeid
     function, _, parameters = item.name.partition("[")
-    others = _without(request.id, parameters.removesuffix("]"))
+    # pytest writes what is not ASCII in parameters as escapes.
+    variant = request.id.encode("unicode_escape").decode("ascii")
+    others = _without(variant, parameters.removesuffix("]"))
     name = f"{function}[{others}]" if others else function
     return item.nodeid.removesuffix(item.name) + name
 

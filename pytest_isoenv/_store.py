@@ -86,8 +86,9 @@ class Store:
         """
         hit, _ = self._look(key, check)
         if hit is not None:
+            self._remember(label, key)
             return hit
-        with self._locked(f"environment-{key}"):
+        with _told(self.root), self._locked(f"environment-{key}"):
             hit, broken = self._look(key, check)
             if hit is not None:
                 return hit
@@ -121,8 +122,15 @@ class Store:
             "seconds": round(seconds, 3),
         }
         write_json(place / "manifest.json", manifest)
-        write_json(self._latest(label), {"key": key})
+        self._remember(label, key)
         return Entry(directory, facts, "built", seconds, why)
+
+    def _remember(self, label: str, key: EnvKey) -> None:
+        """Know what the project had last; a hit that changes nothing writes nothing."""
+        latest = self._latest(label)
+        if read_json(latest) != {"key": key}:
+            with contextlib.suppress(OSError):  # a cache that is only read serves all the same
+                write_json(latest, {"key": key})
 
     def _changes(self, label: str, inputs: Mapping[str, str]) -> str:
         """Why the environment a project knows as ``label`` is not the one it had last."""
@@ -148,7 +156,7 @@ class Store:
     @contextlib.contextmanager
     def resolution(self, intent: str) -> Iterator[Path]:
         """The directory of one kept resolution, locked against others who want to make it."""
-        with self._locked(f"resolution-{intent}"):
+        with _told(self.root), self._locked(f"resolution-{intent}"):
             yield self.kept_resolution(intent)
 
     def kept_resolution(self, intent: str) -> Path:
@@ -166,7 +174,8 @@ class Store:
         """A new directory that is removed by :meth:`close`, or by the next run after a SIGKILL."""
         with self._run_lock:
             if self._run is None:
-                self._run = self._start_run()
+                with _told(self.root):
+                    self._run = self._start_run()
         return Path(tempfile.mkdtemp(dir=self._run[0], prefix="env-"))
 
     def _start_run(self) -> tuple[Path, FileLock]:
@@ -247,15 +256,23 @@ def _next_generation(place: Path) -> Path:
 
 def _own(root: Path) -> None:
     """Make the root, for this user alone, or say why it cannot be used."""
-    try:
+    with _told(root):
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not (root / "README.md").exists():
-            write_atomically(root / "README.md", _README)
-            write_atomically(root / "CACHEDIR.TAG", _CACHEDIR_TAG)
-    except OSError as error:
-        raise StoreError(str(root), str(error)) from error
-    status = root.stat()
+        status = root.stat()
     if hasattr(os, "getuid") and status.st_uid != os.getuid():
         raise StoreError(str(root), f"it belongs to the user with id {status.st_uid}")
     if os.name == "posix" and stat.S_IMODE(status.st_mode) & 0o022:
         raise StoreError(str(root), "others may write to it (mode 0700 is what it should have)")
+    if not (root / "README.md").exists():
+        with _told(root):
+            write_atomically(root / "README.md", _README)
+            write_atomically(root / "CACHEDIR.TAG", _CACHEDIR_TAG)
+
+
+@contextlib.contextmanager
+def _told(root: Path) -> Iterator[None]:
+    """What the file system refuses is said of the cache as a whole."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(str(root), str(error)) from error

@@ -74,19 +74,24 @@ def _plain(value: Any) -> Any:
     """The same data without what marshal cannot carry: subclasses, paths, objects of plugins."""
     if value is None or isinstance(value, (bool, bytes)):
         return value
-    if isinstance(value, str):
-        return str.__str__(value)
-    if isinstance(value, (int, float)):
-        return int(value) if isinstance(value, int) else float(value)
-    if isinstance(value, dict):
-        return {_plain(key): _plain(entry) for key, entry in value.items()}
-    if isinstance(value, tuple):
-        return tuple(_plain(entry) for entry in value)
-    if isinstance(value, (list, set, frozenset)):
-        return [_plain(entry) for entry in value]
-    if isinstance(value, os.PathLike):
-        return str(os.fspath(value))
-    return repr(value)
+    for kind, plain in _PLAIN.items():
+        if isinstance(value, kind):
+            return plain(value)
+    try:
+        return repr(value)
+    except Exception:  # noqa: BLE001 - a test's own object may do anything
+        return object.__repr__(value)
+
+
+_PLAIN: dict[Any, Callable[[Any], Any]] = {
+    str: str.__str__,
+    int: int,
+    float: float,
+    dict: lambda value: {_plain(key): _plain(entry) for key, entry in value.items()},
+    tuple: lambda value: tuple(map(_plain, value)),
+    (list, set, frozenset): lambda value: list(map(_plain, value)),
+    os.PathLike: lambda value: str(os.fspath(value)),
+}
 
 
 def _has_plugin(name: str) -> bool:

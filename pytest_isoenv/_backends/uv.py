@@ -65,7 +65,10 @@ def resolve(wanted: Wanted, directory: Path, run: Run) -> Resolution:
             if is_last or "no solution found" not in error.output.lower():
                 raise
     compiled = redact((directory / "pylock.toml").read_text(encoding="utf-8"))
-    texts = [_rooted(lock, wanted.root)] * bool(lock) + [_rooted(compiled, directory)]
+    texts = [_rooted(compiled, directory)]
+    if wanted.spec.lock is not None:
+        # PEP 751: relative paths start from the lock file's own directory.
+        texts.insert(0, _rooted(lock, (wanted.root / wanted.spec.lock).parent))
     trees = tuple(tree for text in texts for tree in pylock_trees(text))
     index = _only_index(wanted.installer_environ)
     return Resolution(tuple(_with_index(_without_trees(text), index) for text in texts), trees)
