@@ -12,6 +12,8 @@ from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from packaging.dependency_groups import DependencyGroupResolver
+from packaging.errors import ExceptionGroup
 from packaging.utils import canonicalize_name
 
 from pytest_isoenv._fields import Surroundings, choices, parse_layer
@@ -196,10 +198,17 @@ def _surroundings(
     project = _table(pyproject, "project", "pyproject.toml", problems)
     optional = _table(project, "optional-dependencies", "pyproject.toml [project]", problems)
     groups = _table(pyproject, "dependency-groups", "pyproject.toml", problems)
-    dynamic = project.get("dynamic", ())
-    computed = "project" not in pyproject or (
-        isinstance(dynamic, list) and "optional-dependencies" in dynamic
-    )
+    dynamic = project.get("dynamic", [])
+    if not isinstance(dynamic, list):
+        problems.append(Problem("pyproject.toml [project] dynamic", f"{dynamic!r} is not a list"))
+        dynamic = []
+    try:
+        DependencyGroupResolver(groups)
+    except ExceptionGroup as error:
+        reasons = "; ".join(str(reason) for reason in error.exceptions)
+        problems.append(Problem("pyproject.toml [dependency-groups]", reasons))
+        groups = {}
+    computed = "project" not in pyproject or "optional-dependencies" in dynamic
     has_project = (
         "project" in pyproject or "build-system" in pyproject or (root / "setup.py").is_file()
     )

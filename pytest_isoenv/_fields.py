@@ -206,10 +206,7 @@ def _extras(value: Any, around: Surroundings) -> tuple[str, ...]:
 
 
 def _groups(value: Any, around: Surroundings) -> tuple[str, ...]:
-    try:
-        resolver = DependencyGroupResolver(around.groups)
-    except ExceptionGroup as error:
-        raise InvalidValueError(_reasons(error)) from None
+    resolver = DependencyGroupResolver(around.groups)
     requirements: list[str] = []
     known = [str(canonicalize_name(group)) for group in around.groups]
     for name in _texts(value, around):
@@ -217,12 +214,9 @@ def _groups(value: Any, around: Surroundings) -> tuple[str, ...]:
         try:
             requirements += [str(entry) for entry in resolver.resolve(name)]
         except ExceptionGroup as error:
-            raise InvalidValueError(f"dependency group {name!r}: {_reasons(error)}") from None
+            reasons = "; ".join(str(reason) for reason in error.exceptions)
+            raise InvalidValueError(f"dependency group {name!r}: {reasons}") from None
     return tuple(requirements)
-
-
-def _reasons(error: ExceptionGroup) -> str:
-    return "; ".join(str(reason) for reason in error.exceptions)
 
 
 def _must_be_known(name: str, known: Iterable[str], kind: str) -> None:

@@ -74,6 +74,10 @@ def content_digest(path: Path, outputs: Collection[Path] = ()) -> str:
     return hasher.hexdigest()[:20]
 
 
+def _is_build_output(directory: Path) -> bool:
+    return directory.name in _BUILD_OUTPUT and not (directory / "__init__.py").exists()
+
+
 def _source_files(tree: Path) -> Iterator[Path]:
     for directory, subdirectories, files in os.walk(tree):
         at_top = Path(directory) == tree
@@ -82,9 +86,7 @@ def _source_files(tree: Path) -> Iterator[Path]:
             for name in subdirectories
             if name not in _NOT_SOURCE
             and not name.endswith(".egg-info")
-            and not (
-                at_top and name in _BUILD_OUTPUT and not (tree / name / "__init__.py").exists()
-            )
+            and not (at_top and _is_build_output(tree / name))
         ]
         for name in files:
             file = Path(directory, name)

@@ -88,7 +88,7 @@ class Store:
         if hit is not None:
             self._remember(label, key)
             return hit
-        with _told(self.root), self._locked(f"environment-{key}"):
+        with self._locked(f"environment-{key}"):
             hit, broken = self._look(key, check)
             if hit is not None:
                 return hit
@@ -108,7 +108,8 @@ class Store:
         self, key: EnvKey, inputs: Mapping[str, str], label: str, build: Build, why: str
     ) -> Entry:
         place = self._place(key)
-        directory = _next_generation(place)
+        with _told(self.root):
+            directory = _next_generation(place)
         started = time.monotonic()
         facts = build(directory)
         seconds = time.monotonic() - started
@@ -121,7 +122,8 @@ class Store:
             "built": time.time(),
             "seconds": round(seconds, 3),
         }
-        write_json(place / "manifest.json", manifest)
+        with _told(self.root):
+            write_json(place / "manifest.json", manifest)
         self._remember(label, key)
         return Entry(directory, facts, "built", seconds, why)
 
@@ -156,7 +158,7 @@ class Store:
     @contextlib.contextmanager
     def resolution(self, intent: str) -> Iterator[Path]:
         """The directory of one kept resolution, locked against others who want to make it."""
-        with _told(self.root), self._locked(f"resolution-{intent}"):
+        with self._locked(f"resolution-{intent}"):
             yield self.kept_resolution(intent)
 
     def kept_resolution(self, intent: str) -> Path:
@@ -211,12 +213,17 @@ class Store:
 
     @contextlib.contextmanager
     def _locked(self, name: str) -> Iterator[None]:
-        lock = FileLock(_made(self.home / "locks") / f"{name}.lock")
         try:
-            with lock.acquire(cancel_check=self._stopped.is_set):
-                yield
+            lock = FileLock(_made(self.home / "locks") / f"{name}.lock")
+            lock.acquire(cancel_check=self._stopped.is_set)
         except Timeout:
             raise StoreError(str(self.root), "the run was interrupted") from None
+        except OSError as error:
+            raise StoreError(str(self.root), str(error)) from error
+        try:
+            yield
+        finally:
+            lock.release()
 
 
 def _manifest(place: Path) -> dict[str, Any] | None:

@@ -442,12 +442,6 @@ class BackendContract:
         elsewhere = dataclasses.replace(private, environ=cold)
         assert installed(elsewhere.create(resolution))["lib"] == "1.0"
 
-    def test_credentials_in_a_requirement_are_used_but_stand_in_no_pin(self, private):
-        url = private.environ["UV_DEFAULT_INDEX"].replace("simple", "files")
-        resolution = private.resolve(f"lib @ {url}/lib-1.0-py3-none-any.whl#egg=lib")
-        assert SECRET not in repr(resolution)
-        assert installed(private.create(resolution))["lib"] == "1.0"
-
     def test_credentials_stand_in_no_error(self, private):
         with pytest.raises(ResolutionError) as caught:
             private.resolve("no-such-package==1.0")

@@ -483,3 +483,16 @@ def test_the_value_of_a_wrong_variable_is_not_shown(around):
 def test_choices_put_the_nearest_first_and_keep_the_rest():
     assert choices("pyhton", ["env", "lock", "python"]) == "python, env, lock"
     assert choices("x", []) == "(none)"
+
+
+def test_a_url_with_credentials_is_refused_before_it_is_kept_anywhere(around):
+    (line,) = broken(around, dependencies=["lib @ https://me:s3cret@example.org/lib.zip"])
+    assert "netrc" in line
+    assert "s3cret" not in line
+
+
+def test_a_lock_with_credentials_is_refused(around):
+    lock = around.root / "pylock.toml"
+    lock.write_text('[[packages]]\nurl = "https://me:s3cret@example.org/lib.zip"\n')
+    (line,) = broken(around, lock="pylock.toml")
+    assert "credentials" in line

@@ -265,8 +265,8 @@ def test_every_problem_of_a_file_is_said_at_once_before_anything_is_built(declar
         ("isoenv.yaml", "- a\n- b", "isoenv.yaml: ['a', 'b'] is not a mapping"),
         ("isoenv.yaml", "default: host\ndefault: host", "the key 'default' stands twice"),
         ("isoenv.yaml", b"environments: {\xff: {}}", "isoenv.yaml: cannot be read: "),
-        ("isoenv.yaml", "environments: 7", "isoenv.yaml.environments: is not a mapping"),
-        ("pyproject.toml", "[tool.isoenv]\nenvironments = 7", "environments: is not a mapping"),
+        ("isoenv.yaml", "environments: 7", "isoenv.yaml.environments: 7 is not a mapping"),
+        ("pyproject.toml", "[tool.isoenv]\nenvironments = 7", "environments: 7 is not a mapping"),
     ],
     ids=["not-yaml", "a-list", "a-key-twice", "not-utf-8", "a-number", "toml"],
 )

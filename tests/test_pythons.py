@@ -14,12 +14,15 @@ NEWEST = "newest"
 
 
 @cache
-def find_python(version: str) -> str | None:
+def pythons() -> dict[str, str]:
+    """The CPythons of this machine, by their version's first two numbers."""
     import findpython
 
-    major, minor = map(int, version.split("."))
-    found = findpython.find(major, minor)
-    return str(found.executable) if found else None
+    return {
+        f"{python.major}.{python.minor}": str(python.executable)
+        for python in findpython.find_all()
+        if python.implementation.lower() == "cpython"
+    }
 
 
 @pytest.mark.network
@@ -41,11 +44,10 @@ def find_python(version: str) -> str | None:
     ],
 )
 def test_reports_are_those_of_plain_pytest_there(tmp_path, python, version):
-    executable = find_python(python)
-    if executable is None:
+    if python not in pythons():
         pytest.skip(f"no Python {python} on this machine")
     wanted = "pytest" if version == NEWEST else f"pytest=={version}"
-    handmade = make_environment(tmp_path / "venv", executable, wanted)
+    handmade = make_environment(tmp_path / "venv", pythons()[python], wanted)
     kitchen = Kitchen(tmp_path, handmade, f"{{python: '{python}', dependencies: [{wanted}]}}")
     kitchen_sink.write(kitchen.directory)
     options = ("--flavour=bitter", "-vv", "--doctest-modules")
@@ -59,7 +61,7 @@ def test_reports_are_those_of_plain_pytest_there(tmp_path, python, version):
 
 @pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])
 def test_an_interpreter_is_found_by_its_version(pytester, run, python):
-    if find_python(python) is None:
+    if python not in pythons():
         pytest.skip(f"no Python {python} on this machine")
     pytester.makepyfile(
         test_it=f"""
@@ -104,7 +106,7 @@ def test_one_test_on_several_pythons_skips_those_that_are_missing(pytester, run)
 @pytest.mark.network
 @pytest.mark.slow
 def test_a_python_that_the_hosts_pytest_does_not_support_gets_the_newest_that_does(pytester, run):
-    if find_python("3.8") is None:
+    if "3.8" not in pythons():
         pytest.skip("no Python 3.8 on this machine")
     pytester.makepyfile(
         test_it="""

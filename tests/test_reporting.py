@@ -249,7 +249,7 @@ def test_credentials_never_show(pytester, run, monkeypatch, index, own_cache):
     secret = index.url.replace("://", "://user:secret@")
     monkeypatch.setenv("UV_DEFAULT_INDEX", secret)
     pytester.makepyfile(
-        test_it=f"""
+        test_it="""
         import pytest
 
         @pytest.mark.env("lib==1.0")
@@ -258,8 +258,6 @@ def test_credentials_never_show(pytester, run, monkeypatch, index, own_cache):
         @pytest.mark.env("broken-needs==1.0")
         def test_bad(): pass
 
-        @pytest.mark.env("lib @ {secret}/lib-1.1-py3-none-any.whl")
-        def test_url(): pass
         """
     )
     outcome = run("-vv")

@@ -155,7 +155,7 @@ def test_one_field_under_two_spellings_is_an_error_and_not_silently_the_last(ref
         (["lib==1"], {"python": "pypy3"}, "lib-1+pypy3"),
         (["lib==1", "other==2"], {}, "lib-1+other-2"),
         ([], {"deps": ["lib"]}, "lib"),
-        ([], {"env": {"MODE": "fast"}}, "MODE=fast"),
+        ([], {"env": {"MODE": "fast"}}, "MODE"),
         ([], {"refresh": True}, "env"),
     ],
 )
