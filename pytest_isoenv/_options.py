@@ -80,6 +80,9 @@ def _decided_here(config: pytest.Config) -> Iterator[Option]:
         if f"{name}=true" in (config.option.override_ini or ()):
             option = f"--{name.replace('_', '-')}"
             yield option, [option]
+    if config.getoption("stepwise", False):
+        # Only the host knows of it, and hears of a failure when the next test may have run.
+        yield "--maxfail", [f"--maxfail={2 if config.getoption('stepwise_skip', False) else 1}"]
     required = [text for text in config.getini("required_plugins") if not _names_us(text)]
     if len(required) != len(config.getini("required_plugins")):
         yield "-o", [f"--override-ini=required_plugins={' '.join(required)}"]

@@ -172,7 +172,9 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
     """The same, where it was only the tests that said they want environments."""
     run = config.stash.get(_RUN, None)
-    return [run.header()] if run is not None and not run.announced else []
+    if run is None or run.announced or config.get_verbosity() < 0:
+        return []
+    return [run.header()]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
