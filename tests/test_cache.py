@@ -245,20 +245,26 @@ class LockedIndex(Index):
         handler.end_headers()
 
 
-@pytest.mark.parametrize("as_url", [False, True], ids=["an-index", "a-url"])
-def test_credentials_in_an_address_are_used(
-    pytester, run, own_cache, monkeypatch, wheels, tmp_path, as_url
+def test_credentials_in_an_indexs_address_are_used(
+    pytester, run, own_cache, monkeypatch, wheels, tmp_path
 ):
     index = LockedIndex(wheels)
-    url = index.url.replace("://", "://user:secret@")
-    monkeypatch.setenv("UV_DEFAULT_INDEX", url)
+    monkeypatch.setenv("UV_DEFAULT_INDEX", index.url.replace("://", "://user:secret@"))
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv"))
-    requirement = f"lib @ {url}/lib-1.0-py3-none-any.whl" if as_url else "lib==1.0"
-    pytester.makepyfile(test_it=ONE.replace("lib==1.0", requirement))
+    pytester.makepyfile(test_it=ONE)
     outcome = run()
     index.close()
     outcome.assert_outcomes(passed=1)
-    assert "secret" not in outcome.stdout.str()
+
+
+def test_credentials_in_a_requirement_are_refused_and_other_ways_named(pytester, run, own_cache):
+    address = "http://user:secret@127.0.0.1/lib-1.0-py3-none-any.whl"
+    pytester.makepyfile(test_it=ONE.replace("lib==1.0", f"lib @ {address}"))
+    outcome = run()
+    assert outcome.ret == pytest.ExitCode.USAGE_ERROR
+    outcome.stderr.fnmatch_lines(["*has credentials in its URL, which would be kept; *netrc*"])
+    assert "secret" not in outcome.stdout.str() + outcome.stderr.str()
+    assert not own_cache.exists()
 
 
 def test_a_cached_environment_is_the_same_whoever_fetched_it(
