@@ -13,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 
 from pytest_isoenv._gateway import Event, Worker
+from pytest_isoenv._interrupts import deferred
 from pytest_isoenv._launch import Launch
 from pytest_isoenv._process import Cancelled
 from pytest_isoenv._provision import Provisioner
@@ -81,7 +82,7 @@ class Conductor:
         self._config = session.config
         self._provisioner = provisioner
         self._status = status
-        self._events: queue.SimpleQueue[tuple[Job, Event | None]] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[tuple[Job | None, Event | None]] = queue.SimpleQueue()
         self._pool = ThreadPoolExecutor(at_once, thread_name_prefix="isoenv")
         self._open = set(jobs)
         self._stopping = False
@@ -108,16 +109,22 @@ class Conductor:
 
     def drain(self) -> None:
         """Handle the events that are there, without waiting."""
-        while not self._events.empty():
-            self._handle(*self._events.get())
+        with deferred(self._interrupt):
+            while not self._events.empty():
+                self._handle(*self._events.get())
 
     def finish(self) -> None:
         """Handle events until every environment has finished."""
-        while self._open:
-            self._handle(*self._next())
-            self._obey()
+        with deferred(self._interrupt):
+            while self._open:
+                self._handle(*self._next())
+                self._obey()
 
-    def _next(self) -> tuple[Job, Event | None]:
+    def _interrupt(self) -> None:
+        """Ctrl-C takes its turn: results that have come before it are logged whole."""
+        self._events.put((None, None))
+
+    def _next(self) -> tuple[Job | None, Event | None]:
         """Wait for an event; should it take its time, show what is going on."""
         try:
             return self._events.get(timeout=_PATIENCE)
@@ -165,7 +172,9 @@ class Conductor:
             worker.close(_GRACE)
         self._launch.close()
 
-    def _handle(self, job: Job, event: Event | None) -> None:
+    def _handle(self, job: Job | None, event: Event | None) -> None:
+        if job is None:
+            raise KeyboardInterrupt
         if event is None:
             self._generation_over(job)
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -35,8 +36,14 @@ def index(wheels: Path) -> Iterator[Index]:
 
 @pytest.fixture(scope="session")
 def shared_caches(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the session's environments are kept, so that tests can share them."""
-    return tmp_path_factory.mktemp("caches")
+    """Where the session's environments are kept, so that tests can share them.
+
+    The processes of pytest-xdist share them, too: their base directories have one parent.
+    """
+    base = tmp_path_factory.getbasetemp()
+    caches = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "caches"
+    caches.mkdir(exist_ok=True)
+    return caches
 
 
 @pytest.fixture(autouse=True)

@@ -137,7 +137,6 @@ def test_values_travel_in_one_argument_with_their_option(forwarded):
         ["--lf"],
         ["--ff"],
         ["--nf"],
-        ["--sw"],
         ["--collect-only"],
         ["-ra"],
         ["--durations=3"],
@@ -192,3 +191,9 @@ def main_module(name):
 def test_python_m_pytest_is_told_from_the_script(monkeypatch, name, as_module):
     monkeypatch.setitem(sys.modules, "__main__", main_module(name))
     assert _options.runs_as_module() is as_module
+
+
+@pytest.mark.parametrize(("args", "failures"), [(["--sw"], 1), (["--sw-skip"], 2)])
+def test_a_worker_stops_where_stepwise_would_stop_the_host(forwarded, usual, args, failures):
+    added = [arg for arg in forwarded(*args) if arg not in usual]
+    assert added == [f"--maxfail={failures}"]
