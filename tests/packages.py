@@ -69,6 +69,14 @@ def repack(distribution: importlib.metadata.Distribution, directory: Path) -> Pa
     files = {}
     for file in distribution.files or ():
         unwanted = file.name in ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json")
+        # Compiling 250 lexers would be most of the work of building an environment.
+        lexer = file.parts[:2] == ("pygments", "lexers")
+        unwanted |= lexer and file.name not in (
+            "__init__.py",
+            "_mapping.py",
+            "python.py",
+            "diff.py",
+        )
         if ".." not in file.parts and "__pycache__" not in file.parts and not unwanted:
             files[file.as_posix()] = Path(str(distribution.locate_file(file))).read_bytes()
     info = next(path.partition("/")[0] for path in files if ".dist-info/" in path)

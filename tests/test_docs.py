@@ -247,7 +247,7 @@ def _commands_of_readme() -> list[str]:
 def test_the_readme_has_two_commands_for_setting_up() -> None:
     examples, tests = _commands_of_readme()
     assert examples.endswith(".venv/bin/python examples/run.py")
-    assert tests.endswith(".venv/bin/pytest")
+    assert tests.endswith(".venv/bin/pytest -n auto")
 
 
 def test_ci_runs_the_readmes_command_for_the_tests() -> None:

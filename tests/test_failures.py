@@ -153,6 +153,7 @@ def test_an_index_that_refuses_connections_is_an_error_with_the_next_step(
         port = server.getsockname()[1]
     monkeypatch.setenv("UV_DEFAULT_INDEX", f"http://user:secret@127.0.0.1:{port}/simple")
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv"))
+    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
     with_good(pytester, "")
     outcome = run()
     outcome.assert_outcomes(passed=1, errors=1)
