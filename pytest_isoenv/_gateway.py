@@ -12,7 +12,7 @@ import marshal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -52,8 +52,10 @@ class Worker:
     """One process that runs tests in an environment.
 
     ``deliver`` is called from a thread of the gateway with every event, in order, and at last
-    with None, after which :meth:`ending` and :meth:`last_words` tell how it went. ``stdout`` and
-    ``stderr`` are descriptors to write to; by default stdout goes nowhere and stderr is kept.
+    with None (``over`` is set then), after which :meth:`ending` and :meth:`last_words` tell how
+    it went. ``paused`` is set once a worker that collects for itself waits for :meth:`select`.
+    ``stdout`` and ``stderr`` are descriptors to write to; by default stdout goes nowhere and
+    stderr is kept.
     """
 
     def __init__(
@@ -68,6 +70,8 @@ class Worker:
         self._stderr = tempfile.TemporaryFile() if stderr is None else None  # noqa: SIM115
         self._deliver = deliver
         self.over = threading.Event()
+        self.paused = threading.Event()
+        self.awaits_selection = False
         self._popen = spawn(
             [environment.python, "-c", _BOOTSTRAP],
             environ=environment.environ,
@@ -89,18 +93,23 @@ class Worker:
             self._channel = gateway.remote_exec(_source())
             self._channel.send(marshal.dumps(dict(request), 4))
         except (OSError, EOFError, AssertionError) as error:
+            self.paused.set()
             self.over.set()
             raise WorkerError(self._environment.name, self.ending(), self.last_words()) from error
         self._channel.setcallback(self._receive, endmarker=None)
 
     def _receive(self, data: object) -> None:
         if data is None:
+            self.paused.set()
             self.over.set()
             self._deliver(None)
             return
         event = marshal.loads(cast("bytes", data))
         if event["kind"] == "hello":
             self._check(event)
+        if event["kind"] == "items":
+            self.awaits_selection = True
+            self.paused.set()
         self._deliver(event)
 
     def _check(self, hello: Event) -> None:
@@ -112,15 +121,12 @@ class Worker:
             self._deliver({"kind": "foreign", "seen": repr(seen), "expected": repr(expected)})
             self.kill()
 
-    def stop(self) -> None:
-        """Let the worker end after the test that it is running."""
-        self._command("stop")
-
-    def _command(self, command: str) -> None:
-        try:
-            self._channel.send(marshal.dumps(command, 4))
-        except OSError:
-            return  # it has gone already
+    def select(self, ids: Sequence[str]) -> None:
+        """Let a worker that has collected run these tests, in this order."""
+        self.awaits_selection = False
+        # It may have gone; then the end of its events says so.
+        with contextlib.suppress(OSError):
+            self._channel.send(marshal.dumps({"run": list(ids)}, 4))
 
     def interrupt(self) -> None:
         """What Ctrl-C does: fixtures are torn down, then the session ends."""

@@ -40,9 +40,17 @@ class Launch:
             "stdout": self.stdout,
         }
 
-    def request(self, files: Sequence[str], ids: Sequence[str], place: str) -> dict[str, Any]:
+    def request(
+        self,
+        place: str,
+        ids: Sequence[str] | None,
+        files: Sequence[str] | None,
+        positional: Sequence[str] | None = None,
+    ) -> dict[str, Any]:
         """The request of one worker: run ``ids``, which are in ``files``, in this order.
 
+        Without ``files`` the worker collects what the command line says, of which ``positional``
+        may be another than the host's; without ``ids`` it tells what it found, and waits.
         ``place`` names its share of the session's temporary directory; no two workers share one.
         """
         options = list(self._common["options"])
@@ -50,7 +58,10 @@ class Launch:
             name = re.sub(r"[^\w.-]", "_", place)
             directory = self._basetemp / f"isoenv-{name}"
             options.append(("--basetemp", [f"--basetemp={directory}"]))
-        return {**self._common, "options": options, "files": list(files), "ids": list(ids)}
+        told = {"options": options, "files": files, "ids": ids}
+        if positional is not None:
+            told["positional"] = list(positional)
+        return {**self._common, **told}
 
     def close(self) -> None:
         """Close the descriptors; workers have their own copies."""

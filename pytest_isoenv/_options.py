@@ -27,7 +27,7 @@ _HOST_ONLY = frozenset(
         "version", "markers", "fold_skipped", "force_short_summary", "debug", "traceconfig",
         "log_file", "log_file_mode", "log_file_level", "htmlpath", "self_contained_html", "css",
         # set for each worker
-        "basetemp", "file_or_dir", "usepdb", "usepdb_cls", "trace",
+        "basetemp", "file_or_dir", "in_env", "noconftest", "usepdb", "usepdb_cls", "trace",
         # distributing
         "numprocesses", "maxprocesses", "maxworkerrestart", "dist", "distload", "tx", "px",
         "loadgroup", "testrunuid", "rsyncdir", "rsyncignore", "looponfail", "maxschedchunk",
@@ -59,7 +59,37 @@ def forwarded(config: pytest.Config) -> list[Option]:
         written = [(action.option_strings[-1], arguments) for arguments in _written(action, value)]
         options += written
         seen |= {action.dest} if written else set()
-    return [*options, *_decided_here(config)]
+    return [*options, *config.stash.get(_HANDED_OVER, []), *_decided_here(config)]
+
+
+_HANDED_OVER = pytest.StashKey[list[Option]]()
+
+
+def hand_over(config: pytest.Config, parser: pytest.Parser, args: list[str]) -> None:
+    """Leave conftest.py files, and options that only they can know, to the environments.
+
+    What this pytest does not know leaves ``args``, and is passed on as it is written.
+    """
+    config.known_args_namespace.noconftest = True
+    # Settings of plugins that only the environments have are for them to judge.
+    setattr(config, "_get_unknown_ini_keys", set)  # noqa: B010 - pytest has no other way
+    unknown = parser.parse_known_and_unknown_args(args)[1]
+    kept: list[str] = []
+    handed: list[Option] = []
+    for arg in args:
+        if arg.startswith("-") and arg in unknown:
+            handed.append((arg.partition("=")[0], [arg]))
+        elif handed and handed[-1][1] == [args[args.index(arg) - 1]] and _is_value(arg, handed[-1]):
+            handed[-1][1].append(arg)
+        else:
+            kept.append(arg)
+    args[:] = kept
+    config.stash[_HANDED_OVER] = handed
+
+
+def _is_value(arg: str, option: Option) -> bool:
+    """Whether an argument belongs to the unknown option before it, as it names no file."""
+    return "=" not in option[1][0] and not Path(arg.partition("::")[0]).exists()
 
 
 def _is_for_the_host(action: argparse.Action) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -28,7 +28,7 @@ class Relay:
         self,
         config: pytest.Config,
         record: Record,
-        items: list[pytest.Item],
+        items: Sequence[pytest.Item],
         already_warned: Warned,
     ) -> None:
         self._config = config
@@ -74,6 +74,13 @@ class Relay:
         report = pytest.CollectReport._from_json(dict(data))
         for nodeid in [nodeid for nodeid in self.waiting if _is_below(nodeid, report.nodeid)]:
             self.settle(nodeid, report.outcome, report.longrepr)
+
+    def collection_report(self, data: Mapping[str, Any], *, alone: bool) -> None:
+        """What the environment could not collect, while it collects for the host."""
+        report = pytest.CollectReport._from_json(dict(data))
+        if not alone:
+            report.nodeid = f"{report.nodeid}[{self._name}]"
+        self._config.hook.pytest_collectreport(report=report)
 
     def missing(self, nodeids: list[str]) -> None:
         """Tests that the environment's own collection does not have."""

@@ -13,9 +13,10 @@ import pytest
 from pytest_isoenv import _config, _settings
 from pytest_isoenv._backends import builtin
 from pytest_isoenv._provision import Provisioner
-from pytest_isoenv._requests import requested
+from pytest_isoenv._proxies import Tree, arguments_for, collect_reports
+from pytest_isoenv._requests import Request, requested
 from pytest_isoenv._select import Selector, request_of
-from pytest_isoenv._session import Conductor, jobs_of
+from pytest_isoenv._session import Conductor, Job
 from pytest_isoenv._status import Status
 from pytest_isoenv._summary import Record, header, lines, write_report
 from pytest_isoenv.backend import Backend
@@ -55,8 +56,55 @@ class Run:
         """Settle where each item runs; raises ConfigError with everything wrong in the marks."""
         for item in items:
             self.selector.assign(item)
+        self._raise_problems()
+
+    def _raise_problems(self) -> None:
         if self.selector.problems:
             raise ConfigError(list(self.selector.problems.values()))
+
+    @property
+    def collects_there(self) -> bool:
+        """Whether ``--in-env`` asks for collection in environments."""
+        return bool(self._config.option.in_env)
+
+    def collect(self, session: pytest.Session) -> None:
+        """Fill the session with proxies of what the environments of ``--in-env`` collect."""
+        requests = [r for text in self._config.option.in_env for r in self.selector.of_option(text)]
+        self._raise_problems()
+        conductor = self._new_conductor(session)
+        try:
+            jobs = conductor.collect(self._arguments_of(list(dict.fromkeys(requests))))
+        except BaseException:
+            conductor.end()
+            raise
+        _raise_usage_error(jobs)
+        session.items = self._proxies(session, jobs)
+        self._raise_problems()
+        for report in collect_reports(session.items):
+            self._config.hook.pytest_collectreport(report=report)
+
+    def _arguments_of(self, requests: list[Request]) -> dict[Request, list[str]]:
+        """What of the command line each environment collects: its own ids, and all others'."""
+        given = list(self._config.option.file_or_dir)
+        if len(requests) == 1:
+            return {requests[0]: given}
+        ids = [request.id for request in requests]
+        named = {request: arguments_for(request.id, ids, given) for request in requests}
+        return {request: found for request, found in named.items() if found or not given}
+
+    def _proxies(self, session: pytest.Session, jobs: list[Job]) -> list[pytest.Item]:
+        tree = Tree(session)
+        proxies: dict[str, pytest.Item] = {}
+        for job in jobs:
+            for data in job.found or ():
+                marked = self.selector.of_marks(data["environments"], data["id"])
+                for request in marked or [job.request]:
+                    item = tree.item(data, request, alone=len(marked or jobs) == 1)
+                    proxies.setdefault(item.nodeid, item)
+            if job.failure is not None:
+                item = tree.stand_in(job.request)
+                proxies[item.nodeid] = item
+        return list(proxies.values())
 
     @contextlib.contextmanager
     def conduct(self, session: pytest.Session) -> Iterator[None]:
@@ -65,34 +113,33 @@ class Run:
             self._config.pluginmanager.register(_OneByOne(self, session), "isoenv-one-by-one")
             yield
             return
-        if not any(request_of(item) for item in session.items):
+        if self._conductor is None and not any(request_of(item) for item in session.items):
             yield
             return
-        conductor = self._conductor_of(session, session.items)
+        conductor = self._conductor or self._new_conductor(session)
         self._config.pluginmanager.register(_BetweenTests(conductor), "isoenv-between-tests")
         everything = session.items
         session.items = [item for item in everything if request_of(item) is None]
         try:
             if not session.testsfailed or self._config.option.continue_on_collection_errors:
-                conductor.start()
+                conductor.start(everything)
             yield
             conductor.finish()
         finally:
             session.items = everything
             conductor.end()
 
-    def _conductor_of(self, session: pytest.Session, items: list[pytest.Item]) -> Conductor:
-        jobs = jobs_of(self._config, items)
+    def _new_conductor(self, session: pytest.Session) -> Conductor:
         self._conductor = Conductor(
-            session, self._provisioner, jobs, self._settings.jobs, Status(self._config)
+            session, self._provisioner, self._settings.jobs, Status(self._config)
         )
         return self._conductor
 
     def run_one(self, session: pytest.Session, item: pytest.Item) -> None:
         """Run one item in its environment, and wait for it."""
-        conductor = self._conductor_of(session, [item])
+        conductor = self._new_conductor(session)
         try:
-            conductor.start()
+            conductor.start([item])
             conductor.finish()
         finally:
             conductor.end()
@@ -147,6 +194,14 @@ class Run:
             self._conductor.close()
         if "_provisioner" in vars(self):
             self._provisioner.close()
+
+
+def _raise_usage_error(jobs: list[Job]) -> None:
+    """What pytest calls a usage error there is one here, if there is no other environment."""
+    job = jobs[0]
+    usage_error = job.finished is not None and job.finished["status"] == pytest.ExitCode.USAGE_ERROR
+    if len(jobs) == 1 and job.failure is not None and usage_error:
+        raise pytest.UsageError(job.failure[1])
 
 
 class _BetweenTests:

@@ -15,6 +15,7 @@ MARK = "env"
 #: The parameter that tells the variants of a test function apart.
 PARAMETER = "_isoenv_variant"
 _REQUEST = pytest.StashKey[Request]()
+_ID_THERE = pytest.StashKey[str]()
 
 
 class Selector:
@@ -49,6 +50,19 @@ class Selector:
             what = f"two variants have the id {name!r}; give one of them another with id="
             self.problems.setdefault(f"{where} {name}", Problem(where, what))
 
+    def of_marks(self, marks: Sequence[Any], where: str) -> list[Request]:
+        """The requests of marks that an environment's collection told of."""
+        found = [
+            self._request(args, fields, f"{where}: @pytest.mark.{MARK}") for args, fields in marks
+        ]
+        return [request for request in found if request is not None and request.spec is not None]
+
+    def of_option(self, text: str) -> list[Request]:
+        """What ``--in-env`` asks for: a declared name, ``all`` of them, or a requirement."""
+        names = self._declarations.names if text == "all" else [text]
+        found = [self._request((name,), {}, f"--in-env {text}") for name in names]
+        return [request for request in found if request is not None]
+
     def _of_mark(self, mark: pytest.Mark, where: str) -> Request | None:
         return self._request(mark.args, mark.kwargs, f"{where}: @pytest.mark.{MARK}")
 
@@ -71,15 +85,17 @@ class Selector:
 
     def assign(self, item: pytest.Item) -> None:
         """Decide where an item runs; what was decided is read by :func:`request_of`."""
+        if _REQUEST in item.stash:
+            return
         variant = _parameter(item)
         if variant is not None and any(mark.name == MARK for mark in _parameter_marks(item)):
             what = "env on a pytest.param cannot stand beside several env marks on its function"
             self.problems.setdefault(f"{item.nodeid} param", Problem(item.nodeid, what))
-        if variant is None and not isinstance(item, Variant):
+        if variant is None:
             variants = self.variants(item)
             variant = variants[0] if variants else self._default_for(item)
         if variant is not None and variant.spec is not None:
-            item.stash[_REQUEST] = variant
+            place(item, variant, _id_without_variant(item, variant))
 
     def _default_for(self, item: pytest.Item) -> Request | None:
         # A test that handles environments itself stays where their handles are.
@@ -112,7 +128,7 @@ class Variant(pytest.Item):
             {name: original.keywords[name] for name in original.keywords if name != original.name}
         )
         variant.extra_keyword_matches.update(original.extra_keyword_matches)
-        variant.stash[_REQUEST] = request
+        place(variant, request, original.nodeid)
         return variant
 
     def reportinfo(self) -> tuple[Any, int | None, str]:
@@ -130,12 +146,19 @@ def request_of(item: pytest.Item) -> Request | None:
     return item.stash.get(_REQUEST, None)
 
 
+def place(item: pytest.Item, request: Request, id_there: str) -> None:
+    """Let an item run in an environment, which knows it by the node id ``id_there``."""
+    item.stash[_REQUEST] = request
+    item.stash[_ID_THERE] = id_there
+
+
 def id_there(item: pytest.Item) -> str:
     """The node id that plain pytest gives this test in its environment: without the variant."""
-    request = request_of(item)
-    if isinstance(item, Variant):
-        return item.original.nodeid
-    if request is None or _parameter(item) is None:
+    return item.stash[_ID_THERE]
+
+
+def _id_without_variant(item: pytest.Item, request: Request) -> str:
+    if _parameter(item) is None:
         return item.nodeid
     function, _, parameters = item.name.partition("[")
     # pytest writes what is not ASCII in parameters as escapes.

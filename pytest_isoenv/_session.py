@@ -32,7 +32,11 @@ _PATIENCE = 0.3
 
 
 class Job:
-    """The tests of one environment in this run, and where they stand."""
+    """The tests of one environment in this run, and where they stand.
+
+    A job of ``--in-env`` begins without items: its environment collects them (``finds``), and
+    what it has ``found`` becomes items of the host, of which the selected ones come back.
+    """
 
     def __init__(
         self,
@@ -40,13 +44,20 @@ class Job:
         request: Request,
         items: list[pytest.Item],
         already_warned: Warned,
+        positional: Sequence[str] | None = None,
     ) -> None:
         assert request.spec is not None
+        self.request = request
         self.name = request.name
         self.spec = request.spec
         self.record = Record(request.name, request.spec)
-        self.relay = Relay(config, self.record, items, already_warned)
-        self.files = list(dict.fromkeys(str(item.path) for item in items))
+        self.finds = positional is not None
+        self.positional = positional
+        self.found: list[Event] | None = None
+        self.failure: tuple[str, str] | None = None
+        self._config = config
+        self._already_warned = already_warned
+        self.take(items)
         self.environment: Environment | None = None
         self.worker: Worker | None = None
         self.generation = 0
@@ -54,16 +65,20 @@ class Job:
         self.finished: Event | None = None
         self.internal_error = ""
 
+    def take(self, items: Sequence[pytest.Item]) -> None:
+        """These are the job's items from now on."""
+        self.relay = Relay(self._config, self.record, items, self._already_warned)
+        self.files = list(dict.fromkeys(str(item.path) for item in items))
 
-def jobs_of(config: pytest.Config, items: Sequence[pytest.Item]) -> list[Job]:
+
+def by_request(items: Sequence[pytest.Item]) -> dict[Request, list[pytest.Item]]:
     """Group the items that run in environments by the environment that they name."""
     groups: dict[Request, list[pytest.Item]] = {}
     for item in items:
         request = request_of(item)
         if request is not None:
             groups.setdefault(request, []).append(item)
-    already_warned = Warned(config)
-    return [Job(config, request, members, already_warned) for request, members in groups.items()]
+    return groups
 
 
 class Conductor:
@@ -73,30 +88,52 @@ class Conductor:
         self,
         session: pytest.Session,
         provisioner: Provisioner,
-        jobs: list[Job],
         at_once: int,
         status: Status,
     ) -> None:
-        self.jobs = jobs
+        self.jobs: list[Job] = []
         self._session = session
         self._config = session.config
         self._provisioner = provisioner
         self._status = status
         self._events: queue.SimpleQueue[tuple[Job | None, Event | None]] = queue.SimpleQueue()
         self._pool = ThreadPoolExecutor(at_once, thread_name_prefix="isoenv")
-        self._open = set(jobs)
+        self._open: set[Job] = set()
         self._stopping = False
         self._launch = Launch(self._config)
         self._workers: list[Worker] = []
-        if any(self._config.getoption(name, False) for name in ("usepdb", "trace")):
-            for job in jobs:
-                job.record.note("--pdb and --trace are not passed on: they stop tests on the host")
+        self._already_warned = Warned(self._config)
 
     # In the main thread
 
-    def start(self) -> None:
-        """Begin to provision; workers follow as their environments become ready."""
+    def collect(self, wanted: Mapping[Request, Sequence[str]]) -> list[Job]:
+        """Let environments collect what their arguments name; returns when all have, or cannot."""
+        for request, positional in wanted.items():
+            self._add(Job(self._config, request, [], self._already_warned, positional))
+        while any(job.found is None for job in self._open):
+            self._handle(*self._next())
+        return self.jobs
+
+    def start(self, items: Sequence[pytest.Item]) -> None:
+        """Begin to run items: provision their environments, or go on in those that are there."""
+        groups = by_request(items)
         for job in self.jobs:
+            self._resume(job, groups.pop(job.request, []))
+        for request, members in groups.items():
+            self._add(Job(self._config, request, members, self._already_warned))
+
+    def _add(self, job: Job) -> None:
+        if any(self._config.getoption(name, False) for name in ("usepdb", "trace")):
+            job.record.note("--pdb and --trace are not passed on: they stop tests on the host")
+        self.jobs.append(job)
+        self._open.add(job)
+        self._submit(job)
+
+    def _resume(self, job: Job, items: Sequence[pytest.Item]) -> None:
+        job.take(items)
+        if job.failure is not None:
+            job.relay.all_waiting(*job.failure)
+        elif job in self._open:
             self._submit(job)
 
     def _submit(self, job: Job) -> None:
@@ -193,15 +230,25 @@ class Conductor:
         job.record.error = str(error)
         self._status.ready(job.name, None)
         skips = isinstance(error, InterpreterNotFound) and job.spec.missing_interpreter == "skip"
-        text = f"environment {job.name!r}: {error}"
-        job.relay.all_waiting("skipped" if skips else "failed", text)
+        self._fail(job, "skipped" if skips else "failed", f"environment {job.name!r}: {error}")
+
+    def _fail(self, job: Job, outcome: str, text: str) -> None:
+        """Nothing of the job can run, or go on; while it collects, nobody knows its tests yet."""
+        job.failure = (outcome, text)
+        job.relay.all_waiting(outcome, text)
         self._open.discard(job)
+
+    def _on_items(self, job: Job, event: Event) -> None:
+        job.found = event["items"]
 
     def _on_test(self, job: Job, event: Event) -> None:
         job.relay.test(event)
 
     def _on_collect(self, job: Job, event: Event) -> None:
-        job.relay.collection(event["report"])
+        if not job.finds:
+            job.relay.collection(event["report"])
+        elif job.found is None:
+            job.relay.collection_report(event["report"], alone=len(self.jobs) == 1)
 
     def _on_collected(self, job: Job, event: Event) -> None:
         job.collected = True
@@ -244,6 +291,7 @@ class Conductor:
         "foreign": _on_foreign,
         "dropped": _on_dropped,
         "collect": _on_collect,
+        "items": _on_items,
         "collected": _on_collected,
         "warning": _on_warning,
         "suite property": _on_suite_property,
@@ -257,7 +305,8 @@ class Conductor:
     def _generation_over(self, job: Job) -> None:
         """The worker will send nothing more; decide what becomes of tests without a result."""
         assert job.worker is not None
-        if not job.relay.waiting or self._stopping:
+        unknown = job.finds and job.found is None
+        if self._stopping or not (job.relay.waiting or unknown):
             self._open.discard(job)
             return
         if job.finished is not None:
@@ -270,7 +319,7 @@ class Conductor:
         else:
             error = WorkerError(job.name, _how_it_ended(job, job.worker), job.worker.last_words())
             job.record.error = str(error)
-            job.relay.all_waiting("failed", str(error))
+            self._fail(job, "failed", str(error))
         self._open.discard(job)
 
     def _ended_early(self, job: Job, finish: Event) -> None:
@@ -285,7 +334,7 @@ class Conductor:
         assert job.worker is not None
         code = f"ended with exit code {finish['status']} before it ran them"
         words = job.internal_error or job.worker.last_words()
-        job.relay.all_waiting("failed", str(WorkerError(job.name, code, words)))
+        self._fail(job, "failed", str(WorkerError(job.name, code, words)))
 
     def _crashed(self, job: Job, worker: Worker) -> None:
         """Tests run in the order they were sent: the first without a result was running."""
@@ -299,16 +348,24 @@ class Conductor:
     # In a thread of its own for each job
 
     def _serve(self, job: Job) -> None:
+        collects = job.finds and job.found is None
         try:
             if job.environment is None:
                 environment = self._provisioner.environment(job.name, job.spec)
                 self._events.put((job, {"kind": "ready", "environment": environment}))
                 job.environment = environment
-            worker = self._start_worker(job, job.environment)
+            worker = self._worker_of(job, job.environment)
         except (IsoenvError, Cancelled, OSError) as error:
             self._events.put((job, {"kind": "failed", "error": error}))
             return
-        worker.over.wait()
+        # Between collecting and running, a worker gives up its place among those at work.
+        (worker.paused if collects else worker.over).wait()
+
+    def _worker_of(self, job: Job, environment: Environment) -> Worker:
+        if job.worker is not None and job.worker.awaits_selection:
+            job.worker.select(list(job.relay.waiting))
+            return job.worker
+        return self._start_worker(job, environment)
 
     def _start_worker(self, job: Job, environment: Environment) -> Worker:
         job.generation += 1
@@ -323,7 +380,9 @@ class Conductor:
         job.worker = worker
         self._workers.append(worker)
         place = f"{self.jobs.index(job)}-{job.name}-{job.generation}"
-        worker.start(self._launch.request(job.files, list(job.relay.waiting), place))
+        ids = None if job.finds and job.found is None else list(job.relay.waiting)
+        files = None if job.finds else job.files
+        worker.start(self._launch.request(place, ids, files, job.positional))
         if self._stopping:
             worker.kill()
         return worker

@@ -3,9 +3,12 @@
 This file's source is sent over the gateway, so the environment needs only pytest. It imports
 nothing but pytest and the standard library, and must run on Python 3.8 with pytest 7.0.
 
-Both directions carry :mod:`marshal` bytes of plain data. The host sends one request, then perhaps
+Both directions carry :mod:`marshal` bytes of plain data. The host sends one request, then
 commands; the worker sends events, each a dict with a ``kind``. One ``test`` event carries all
 reports of a finished test: should the process die, the host knows what was being run.
+
+A request names the tests to run, or leaves it to this session to find them: then it tells what it
+has collected, and waits for the host's selection.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import importlib.util
 import marshal
 import os
 import platform
+import queue
 import sys
 from importlib.metadata import entry_points
 from typing import Any, Callable, Generator
@@ -110,6 +114,30 @@ def _has_plugin(name: str) -> bool:
     return any(point.name == name for point in group)
 
 
+def _described(item: Any) -> dict[str, Any]:
+    """What the host needs to know of an item to select, order and show it."""
+    return {
+        "id": item.nodeid,
+        "path": str(item.path),
+        "location": item.location,
+        "chain": [(type(node).__name__, node.name) for node in item.listchain()[1:]],
+        "marks": [(mark.name, mark.args, mark.kwargs) for mark in item.iter_markers()],
+        "environments": _closest_env_marks(item),
+        "keywords": [
+            *item.listextrakeywords(),
+            *getattr(getattr(item, "function", None), "__dict__", ()),
+        ],
+    }
+
+
+def _closest_env_marks(item: Any) -> list[Any]:
+    for node in reversed(item.listchain()):
+        marks = [(m.args, m.kwargs) for m in node.own_markers if m.name == "env"]
+        if marks:
+            return marks if isinstance(node, pytest.Module) else marks[::-1]
+    return []
+
+
 class _JUnitReport:
     """Passes on what fixtures add to a JUnit report that the host writes."""
 
@@ -143,6 +171,7 @@ class SessionPlugin:
         self._config: Any = None
         self._session: Any = None
         self._reports: list[Any] = []
+        self._selection: queue.SimpleQueue[list[str]] = queue.SimpleQueue()
         # Already part of the options; tests see it all the same.
         self._addopts = os.environ.pop("PYTEST_ADDOPTS", None)
         self._options = [option for option in request["options"] if self._can_be_obeyed(option)]
@@ -162,10 +191,10 @@ class SessionPlugin:
         options = [argument for _, arguments in self._options for argument in arguments]
         return [*self._request["positional"], *options]
 
-    def command(self, command: str) -> None:
+    def command(self, command: dict[str, Any]) -> None:
         """Obey the host; called from the gateway's thread."""
-        if command == "stop" and self._session is not None:
-            self._session.shouldstop = "stopped by the host"
+        if "run" in command:
+            self._selection.put(command["run"])
 
     # Options and plugins
 
@@ -228,8 +257,9 @@ class SessionPlugin:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection(self, session: Any) -> None:
-        """Collect the files that the host's tests are in, whatever was on the command line."""
-        session.config.args = list(self._request["files"])
+        """Where the host knows its tests, collect their files; else what the options say."""
+        if self._request["files"] is not None:
+            session.config.args = list(self._request["files"])
 
     def pytest_collectreport(self, report: Any) -> None:
         """Tell what could not be collected."""
@@ -242,6 +272,9 @@ class SessionPlugin:
         yield
         here = {item.nodeid: item for item in items}
         wanted = self._request["ids"]
+        if wanted is None:
+            self._send({"kind": "items", "items": [_described(item) for item in items]})
+            wanted = self._selection.get()
         items[:] = [here[nodeid] for nodeid in wanted if nodeid in here]
         missing = [nodeid for nodeid in wanted if nodeid not in here]
         self._send({"kind": "collected", "missing": missing})

@@ -30,6 +30,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """The plugin's options."""
     group = parser.getgroup("isoenv", "environments for tests (pytest-isoenv)")
     group.addoption(
+        "--in-env",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="Run all unmarked tests in this environment: a declared name, a requirement on top "
+        "of the base, or 'all' for every declared environment (repeatable)",
+    )
+    group.addoption(
         "--env-refresh",
         action="store_true",
         help="Build every environment from scratch in a throw-away directory",
@@ -70,6 +78,17 @@ def _know_our_hooks(manager: pytest.PytestPluginManager) -> None:
         manager.add_hookspecs(hookspecs)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(
+    early_config: pytest.Config, parser: pytest.Parser, args: list[str]
+) -> None:
+    """With ``--in-env``, what conftest.py files say is for the environments to hear."""
+    if early_config.known_args_namespace.in_env:
+        from pytest_isoenv._options import hand_over
+
+        hand_over(early_config, parser, args)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker; check the declarations, if the project has any."""
     config.addinivalue_line("markers", _MARKER)
@@ -88,7 +107,8 @@ def _declares(config: pytest.Config) -> bool:
 
 
 def _asks(config: pytest.Config) -> bool:
-    return bool(config.option.env_report or config.option.env_jobs)
+    option = config.option
+    return bool(option.env_report or option.env_jobs or option.in_env)
 
 
 def run_of(config: pytest.Config) -> Run:
@@ -131,6 +151,24 @@ def pytest_make_collect_report(
             for variant in (selector.expand(node) if isinstance(node, pytest.Item) else [node])
         ]
     return report
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session: pytest.Session) -> bool | None:
+    """With ``--in-env``, environments collect; the host selects among what they found."""
+    if not session.config.option.in_env:
+        return None
+    from pytest_isoenv.errors import ConfigError, StoreError
+
+    try:
+        run_of(session.config).collect(session)
+    except (ConfigError, StoreError) as error:
+        raise pytest.UsageError(str(error)) from error
+    hook = session.config.hook
+    hook.pytest_collection_modifyitems(session=session, config=session.config, items=session.items)
+    hook.pytest_collection_finish(session=session)
+    session.testscollected = len(session.items)
+    return True
 
 
 @pytest.hookimpl(tryfirst=True)

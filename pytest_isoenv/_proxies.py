@@ -1,0 +1,145 @@
+"""Items that an environment collected, shown on the host as items of its own session."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_isoenv._requests import Request
+from pytest_isoenv._select import MARK, place
+
+
+class ProxyNode(pytest.Collector):
+    """A directory, module or class of the environment's collection tree."""
+
+    kind: str = "Node"
+
+    def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
+        """Nothing: what is below it was collected elsewhere."""
+        return []
+
+    def __repr__(self) -> str:
+        return f"<{self.kind} {self.name}>"
+
+
+class ProxyItem(pytest.Item):
+    """A test of an environment: selected, ordered and reported here, run there."""
+
+    kind: str = "Item"
+    shown: tuple[str, int | None, str]
+
+    def runtest(self) -> None:
+        """Never called: it runs in its environment."""
+        raise AssertionError(f"{self.nodeid} was to run in an environment")
+
+    def reportinfo(self) -> tuple[Path, int | None, str]:
+        """Where the test stands, as its environment says."""
+        return self.path, self.shown[1], self.shown[2]
+
+    @property
+    def location(self) -> tuple[str, int | None, str]:
+        """As the environment gives it, with the environment's id."""
+        return self.shown
+
+    def __repr__(self) -> str:
+        return f"<{self.kind} {self.name}>"
+
+
+class Tree:
+    """Builds proxies below a session, sharing the nodes above them."""
+
+    def __init__(self, session: pytest.Session) -> None:
+        self._session = session
+        self._nodes: dict[tuple[tuple[str, str], ...], ProxyNode] = {}
+
+    def item(self, data: Mapping[str, Any], request: Request, *, alone: bool) -> ProxyItem:
+        """The proxy of one item; ``alone`` says that no other environment runs it, too."""
+        *above, (kind, name) = data["chain"]
+        shown = name if alone else with_variant(name, request.id)
+        nodeid = data["id"].removesuffix(name) + shown
+        parent = self._parent(tuple(above), data)
+        item: ProxyItem = ProxyItem.from_parent(parent, name=shown, nodeid=nodeid)
+        item.kind = kind
+        item.path = Path(data["path"])
+        path, line, domain = data["location"]
+        item.shown = (path, line, domain.removesuffix(name) + shown)
+        item.own_markers = [
+            pytest.Mark(mark, tuple(args), dict(kwargs), _ispytest=True)
+            for mark, args, kwargs in data["marks"]
+            if mark != MARK
+        ]
+        item.keywords.update({mark.name: mark for mark in item.own_markers})
+        item.extra_keyword_matches.update(data["keywords"])
+        place(item, request, data["id"])
+        return item
+
+    def stand_in(self, request: Request) -> ProxyItem:
+        """Stands for an environment whose tests nobody knows, because it cannot be had."""
+        name = f"environment[{request.id}]"
+        item: ProxyItem = ProxyItem.from_parent(self._session, name=name, nodeid=name)
+        item.shown = (name, None, name)
+        place(item, request, name)
+        return item
+
+    def _parent(
+        self, chain: tuple[tuple[str, str], ...], data: Mapping[str, Any]
+    ) -> ProxyNode | pytest.Session:
+        if not chain:
+            return self._session
+        if chain not in self._nodes:
+            kind, name = chain[-1]
+            file, *names = data["id"].split("::")
+            inside = names[: len(chain) - (len(data["chain"]) - len(names))]
+            nodeid = "::".join([file, *inside]) if inside or kind == "Module" else name
+            above = self._parent(chain[:-1], data)
+            node: ProxyNode = ProxyNode.from_parent(above, name=name, nodeid=nodeid)
+            node.kind = kind
+            self._nodes[chain] = node
+        return self._nodes[chain]
+
+
+def with_variant(name: str, variant: str) -> str:
+    """``test_x[case]`` -> ``test_x[variant-case]``."""
+    function, bracket, parameters = name.partition("[")
+    return f"{function}[{variant}-{parameters}" if bracket else f"{function}[{variant}]"
+
+
+def arguments_for(variant: str, variants: Sequence[str], arguments: Sequence[str]) -> list[str]:
+    """What of a command line is for one of several environments, in that environment's own words.
+
+    ``test.py::test_x[variant-case]`` is for it alone; what names no variant is for all.
+    """
+    kept = []
+    for argument in arguments:
+        path, names, parameters = _split(argument)
+        named = next((v for v in variants if _begins(parameters, v)), None)
+        if named is None:
+            kept.append(argument)
+        elif named == variant:
+            rest = parameters.removeprefix(variant).removeprefix("-")
+            kept.append(f"{path}{names}" + (f"[{rest}]" if rest else ""))
+    return kept
+
+
+def _split(argument: str) -> tuple[str, str, str]:
+    path, colons, names = argument.partition("::")
+    names, _, parameters = names.partition("[")
+    return path, colons + names, parameters.removesuffix("]")
+
+
+def _begins(parameters: str, variant: str) -> bool:
+    return parameters == variant or parameters.startswith(f"{variant}-")
+
+
+def collect_reports(items: Iterable[pytest.Item]) -> list[pytest.CollectReport]:
+    """Reports of what was collected, one for each file, so that plugins can count and show it."""
+    files: dict[str, list[Any]] = {}
+    for item in items:
+        files.setdefault(item.nodeid.partition("::")[0], []).append(item)
+    return [
+        pytest.CollectReport(nodeid=file, outcome="passed", longrepr=None, result=found)
+        for file, found in files.items()
+    ]
