@@ -16,10 +16,11 @@ class ProxyNode(pytest.Collector):
     """A directory, module or class of the environment's collection tree."""
 
     kind: str = "Node"
+    children: list[pytest.Item | pytest.Collector]
 
     def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
-        """Nothing: what is below it was collected elsewhere."""
-        return []
+        """What the environment has collected below it."""
+        return self.children
 
     def __repr__(self) -> str:
         return f"<{self.kind} {self.name}>"
@@ -30,10 +31,11 @@ class ProxyItem(pytest.Item):
 
     kind: str = "Item"
     shown: tuple[str, int | None, str]
+    why_not_here: str = "it was to run in an environment"
 
     def runtest(self) -> None:
-        """Never called: it runs in its environment."""
-        raise AssertionError(f"{self.nodeid} was to run in an environment")
+        """Called only for a test that no environment claims, and that the host cannot have."""
+        pytest.fail(self.why_not_here, pytrace=False)
 
     def reportinfo(self) -> tuple[Path, int | None, str]:
         """Where the test stands, as its environment says."""
@@ -49,16 +51,21 @@ class ProxyItem(pytest.Item):
 
 
 class Tree:
-    """Builds proxies below a session, sharing the nodes above them."""
+    """Builds proxies below a node of the host, sharing the nodes between them.
 
-    def __init__(self, session: pytest.Session) -> None:
-        self._session = session
+    ``root`` is the session, or the module that the environments have collected for the host;
+    ``children`` are what then comes directly below it.
+    """
+
+    def __init__(self, root: pytest.Session | pytest.Module) -> None:
+        self._root = root
         self._nodes: dict[tuple[tuple[str, str], ...], ProxyNode] = {}
+        self.children: list[pytest.Item | pytest.Collector] = []
 
-    def item(self, data: Mapping[str, Any], request: Request, *, alone: bool) -> ProxyItem:
+    def item(self, data: Mapping[str, Any], request: Request | None, *, alone: bool) -> ProxyItem:
         """The proxy of one item; ``alone`` says that no other environment runs it, too."""
         *above, (kind, name) = data["chain"]
-        shown = name if alone else with_variant(name, request.id)
+        shown = name if alone or request is None else with_variant(name, request.id)
         nodeid = data["id"].removesuffix(name) + shown
         parent = self._parent(tuple(above), data)
         item: ProxyItem = ProxyItem.from_parent(parent, name=shown, nodeid=nodeid)
@@ -73,30 +80,41 @@ class Tree:
         ]
         item.keywords.update({mark.name: mark for mark in item.own_markers})
         item.extra_keyword_matches.update(data["keywords"])
-        place(item, request, data["id"])
+        if request is not None:
+            place(item, request, data["id"])
+        self._below(parent).append(item)
         return item
 
     def stand_in(self, request: Request) -> ProxyItem:
         """Stands for an environment whose tests nobody knows, because it cannot be had."""
         name = f"environment[{request.id}]"
-        item: ProxyItem = ProxyItem.from_parent(self._session, name=name, nodeid=name)
-        item.shown = (name, None, name)
-        place(item, request, name)
+        nodeid = f"{self._root.nodeid}::{name}" if self._root.nodeid else name
+        item: ProxyItem = ProxyItem.from_parent(self._root, name=name, nodeid=nodeid)
+        item.shown = (self._root.nodeid or name, None, name)
+        place(item, request, nodeid)
+        self.children.append(item)
         return item
+
+    def _below(self, parent: pytest.Collector) -> list[pytest.Item | pytest.Collector]:
+        return parent.children if isinstance(parent, ProxyNode) else self.children
 
     def _parent(
         self, chain: tuple[tuple[str, str], ...], data: Mapping[str, Any]
-    ) -> ProxyNode | pytest.Session:
+    ) -> ProxyNode | pytest.Session | pytest.Module:
         if not chain:
-            return self._session
+            return self._root
         if chain not in self._nodes:
             kind, name = chain[-1]
             file, *names = data["id"].split("::")
             inside = names[: len(chain) - (len(data["chain"]) - len(names))]
             nodeid = "::".join([file, *inside]) if inside or kind == "Module" else name
+            if nodeid == self._root.nodeid:
+                return self._root
             above = self._parent(chain[:-1], data)
             node: ProxyNode = ProxyNode.from_parent(above, name=name, nodeid=nodeid)
             node.kind = kind
+            node.children = []
+            self._below(above).append(node)
             self._nodes[chain] = node
         return self._nodes[chain]
 

@@ -17,6 +17,7 @@ from pytest_isoenv._proxies import Tree, arguments_for, collect_reports
 from pytest_isoenv._requests import Request, requested
 from pytest_isoenv._select import Selector, request_of
 from pytest_isoenv._session import Conductor, Job
+from pytest_isoenv._source_marks import env_marks
 from pytest_isoenv._status import Status
 from pytest_isoenv._summary import Record, header, lines, write_report
 from pytest_isoenv.backend import Backend
@@ -105,6 +106,38 @@ class Run:
                 item = tree.stand_in(job.request)
                 proxies[item.nodeid] = item
         return list(proxies.values())
+
+    def recover(self, module: pytest.Module, report: pytest.CollectReport) -> None:
+        """A file that the host cannot import may declare environments that can."""
+        marks = env_marks(module.path)
+        requests = list(dict.fromkeys(self.selector.of_marks(marks, module.nodeid)))
+        requests += [self.selector.default] if self.selector.default else []
+        if not requests:
+            return
+        conductor = self._conductor or self._new_conductor(module.session)
+        jobs = conductor.collect_apart(requests, str(module.path))
+        tree = Tree(module)
+        for job in jobs:
+            if job.failure is not None:
+                tree.stand_in(job.request)
+        self._claimed(tree, jobs, str(report.longrepr))
+        if tree.children:
+            report.outcome, report.longrepr, report.result = "passed", None, tree.children
+
+    def _claimed(self, tree: Tree, jobs: list[Job], error: str) -> None:
+        """Proxies of each environment's own tests, and of those that none of them claims."""
+        unclaimed: dict[str, Any] = {}
+        for job in jobs:
+            for data in job.found or ():
+                marked = self.selector.of_marks(data["environments"], data["id"])
+                wanted = marked or [request for request in [self.selector.default] if request]
+                if job.request in wanted:
+                    tree.item(data, job.request, alone=len(wanted) == 1)
+                elif not wanted:
+                    unclaimed[data["id"]] = data
+        for data in unclaimed.values():
+            item = tree.item(data, None, alone=True)
+            item.why_not_here = f"it names no environment, and here its file has an error:\n{error}"
 
     @contextlib.contextmanager
     def conduct(self, session: pytest.Session) -> Iterator[None]:

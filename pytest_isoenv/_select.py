@@ -57,6 +57,11 @@ class Selector:
         ]
         return [request for request in found if request is not None and request.spec is not None]
 
+    @property
+    def default(self) -> Request | None:
+        """Where unmarked tests run; None for the host."""
+        return self._default
+
     def of_option(self, text: str) -> list[Request]:
         """What ``--in-env`` asks for: a declared name, ``all`` of them, or a requirement."""
         names = self._declarations.names if text == "all" else [text]

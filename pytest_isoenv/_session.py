@@ -110,9 +110,21 @@ class Conductor:
         """Let environments collect what their arguments name; returns when all have, or cannot."""
         for request, positional in wanted.items():
             self._add(Job(self._config, request, [], self._already_warned, positional))
-        while any(job.found is None for job in self._open):
+        while any(job.finds and job.found is None for job in self._open):
             self._handle(*self._next())
         return self.jobs
+
+    def collect_apart(self, requests: Sequence[Request], path: str) -> list[Job]:
+        """Let environments collect one file, and forget them: they may not be asked to run it."""
+        before = list(self.jobs)
+        self.jobs = []
+        jobs = self.collect({request: [path] for request in requests})
+        self.jobs = before
+        for job in jobs:
+            if job.worker is not None and job.worker.awaits_selection:
+                job.worker.select([])
+            self._open.discard(job)
+        return jobs
 
     def start(self, items: Sequence[pytest.Item]) -> None:
         """Begin to run items: provision their environments, or go on in those that are there."""

@@ -111,6 +111,16 @@ def _asks(config: pytest.Config) -> bool:
     return bool(option.env_report or option.env_jobs or option.in_env)
 
 
+def _may_declare(module: pytest.Module) -> bool:
+    """Whether environments may be able to collect a file that the host cannot."""
+    if _RUN in module.config.stash:
+        return True
+    try:
+        return b"mark.env" in module.path.read_bytes()
+    except OSError:
+        return False
+
+
 def run_of(config: pytest.Config) -> Run:
     """This session's run, made when it is first needed."""
     if _RUN not in config.stash:
@@ -140,8 +150,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_make_collect_report(
     collector: pytest.Collector,
 ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-    """Variants of items that take no parameters, such as the methods of a unittest.TestCase."""
+    """Variants of items that take no parameters, such as the methods of a unittest.TestCase.
+
+    And a file that cannot be imported here is collected in the environments that it declares.
+    """
     report = yield
+    if report.failed and isinstance(collector, pytest.Module) and _may_declare(collector):
+        run_of(collector.config).recover(collector, report)
     items = [node for node in report.result or () if isinstance(node, pytest.Item)]
     if any(_has_mark(item) for item in items):
         selector = run_of(collector.config).selector
