@@ -33,6 +33,7 @@ class Launch:
             "arguments": [str(argument) for argument in config.invocation_params.args],
             "positional": list(config.option.file_or_dir),
             "options": _options.forwarded(config),
+            "required": _options.handed_over(config),
             "local_plugins": _options.local_plugins(config),
             "markers": [line for line in config.getini("markers") if line.startswith("env(")],
             "hooks": _hooks(),

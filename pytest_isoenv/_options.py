@@ -27,7 +27,7 @@ _HOST_ONLY = frozenset(
         "version", "markers", "fold_skipped", "force_short_summary", "debug", "traceconfig",
         "log_file", "log_file_mode", "log_file_level", "htmlpath", "self_contained_html", "css",
         # set for each worker
-        "basetemp", "file_or_dir", "in_env", "noconftest", "usepdb", "usepdb_cls", "trace",
+        "basetemp", "file_or_dir", "in_env", "usepdb", "usepdb_cls", "trace",
         # distributing
         "numprocesses", "maxprocesses", "maxworkerrestart", "dist", "distload", "tx", "px",
         "loadgroup", "testrunuid", "rsyncdir", "rsyncignore", "looponfail", "maxschedchunk",
@@ -85,6 +85,11 @@ def hand_over(config: pytest.Config, parser: pytest.Parser, args: list[str]) -> 
             kept.append(arg)
     args[:] = kept
     config.stash[_HANDED_OVER] = handed
+
+
+def handed_over(config: pytest.Config) -> list[str]:
+    """The names of the options that an environment must know, since the host does not."""
+    return [name for name, _ in config.stash.get(_HANDED_OVER, [])]
 
 
 def _is_value(arg: str, option: Option) -> bool:

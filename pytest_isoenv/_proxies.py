@@ -12,9 +12,10 @@ from pytest_isoenv._requests import Request
 from pytest_isoenv._select import MARK, place
 
 
-class ProxyNode(pytest.Collector):
-    """A directory, module or class of the environment's collection tree."""
+class _Collected:
+    """What proxies of collectors have in common: they show what was collected elsewhere."""
 
+    name: str
     kind: str = "Node"
     children: list[pytest.Item | pytest.Collector]
 
@@ -24,6 +25,14 @@ class ProxyNode(pytest.Collector):
 
     def __repr__(self) -> str:
         return f"<{self.kind} {self.name}>"
+
+
+class ProxyNode(_Collected, pytest.Collector):
+    """A module or class of the environment's collection tree."""
+
+
+class ProxyDirectory(_Collected, pytest.Directory):
+    """A directory of it; ``-k`` does not look at the names of directories."""
 
 
 class ProxyItem(pytest.Item):
@@ -50,6 +59,10 @@ class ProxyItem(pytest.Item):
         return f"<{self.kind} {self.name}>"
 
 
+# A node of the environment's tree: its type, its name, and if it is a directory its path.
+_Node = tuple[str, str, str]
+
+
 class Tree:
     """Builds proxies below a node of the host, sharing the nodes between them.
 
@@ -59,12 +72,12 @@ class Tree:
 
     def __init__(self, root: pytest.Session | pytest.Module) -> None:
         self._root = root
-        self._nodes: dict[tuple[tuple[str, str], ...], ProxyNode] = {}
+        self._nodes: dict[tuple[_Node, ...], ProxyNode | ProxyDirectory] = {}
         self.children: list[pytest.Item | pytest.Collector] = []
 
     def item(self, data: Mapping[str, Any], request: Request | None, *, alone: bool) -> ProxyItem:
         """The proxy of one item; ``alone`` says that no other environment runs it, too."""
-        *above, (kind, name) = data["chain"]
+        *above, (kind, name, _) = data["chain"]
         shown = name if alone or request is None else with_variant(name, request.id)
         nodeid = data["id"].removesuffix(name) + shown
         parent = self._parent(tuple(above), data)
@@ -96,22 +109,27 @@ class Tree:
         return item
 
     def _below(self, parent: pytest.Collector) -> list[pytest.Item | pytest.Collector]:
-        return parent.children if isinstance(parent, ProxyNode) else self.children
+        return parent.children if isinstance(parent, _Collected) else self.children
 
     def _parent(
-        self, chain: tuple[tuple[str, str], ...], data: Mapping[str, Any]
-    ) -> ProxyNode | pytest.Session | pytest.Module:
+        self, chain: tuple[_Node, ...], data: Mapping[str, Any]
+    ) -> ProxyNode | ProxyDirectory | pytest.Session | pytest.Module:
         if not chain:
             return self._root
         if chain not in self._nodes:
-            kind, name = chain[-1]
+            kind, name, directory = chain[-1]
             file, *names = data["id"].split("::")
             inside = names[: len(chain) - (len(data["chain"]) - len(names))]
             nodeid = "::".join([file, *inside]) if inside or kind == "Module" else name
             if nodeid == self._root.nodeid:
                 return self._root
             above = self._parent(chain[:-1], data)
-            node: ProxyNode = ProxyNode.from_parent(above, name=name, nodeid=nodeid)
+            node: ProxyNode | ProxyDirectory
+            if directory:
+                path = Path(directory)
+                node = ProxyDirectory.from_parent(above, path=path, name=name, nodeid=nodeid)
+            else:
+                node = ProxyNode.from_parent(above, name=name, nodeid=nodeid)
             node.kind = kind
             node.children = []
             self._below(above).append(node)

@@ -72,14 +72,16 @@ class Run:
         """Fill the session with proxies of what the environments of ``--in-env`` collect."""
         requests = [r for text in self._config.option.in_env for r in self.selector.of_option(text)]
         self._raise_problems()
+        distinct = list(dict.fromkeys(requests))
+        alone = len(distinct) == 1
         conductor = self._new_conductor(session)
         try:
-            jobs = conductor.collect(self._arguments_of(list(dict.fromkeys(requests))))
+            jobs = conductor.collect(self._arguments_of(distinct), alone=alone)
         except BaseException:
             conductor.end()
             raise
         _raise_usage_error(jobs)
-        session.items = self._proxies(session, jobs)
+        session.items = self._proxies(session, jobs, alone=alone)
         self._raise_problems()
         for report in collect_reports(session.items):
             self._config.hook.pytest_collectreport(report=report)
@@ -93,14 +95,17 @@ class Run:
         named = {request: arguments_for(request.id, ids, given) for request in requests}
         return {request: found for request, found in named.items() if found or not given}
 
-    def _proxies(self, session: pytest.Session, jobs: list[Job]) -> list[pytest.Item]:
+    def _proxies(
+        self, session: pytest.Session, jobs: list[Job], *, alone: bool
+    ) -> list[pytest.Item]:
         tree = Tree(session)
         proxies: dict[str, pytest.Item] = {}
         for job in jobs:
             for data in job.found or ():
                 marked = self.selector.of_marks(data["environments"], data["id"])
                 for request in marked or [job.request]:
-                    item = tree.item(data, request, alone=len(marked or jobs) == 1)
+                    plain = len(marked) == 1 if marked else alone
+                    item = tree.item(data, request, alone=plain)
                     proxies.setdefault(item.nodeid, item)
             if job.failure is not None:
                 item = tree.stand_in(job.request)

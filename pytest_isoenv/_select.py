@@ -158,8 +158,8 @@ def place(item: pytest.Item, request: Request, id_there: str) -> None:
 
 
 def id_there(item: pytest.Item) -> str:
-    """The node id that plain pytest gives this test in its environment: without the variant."""
-    return item.stash[_ID_THERE]
+    """The node id that plain pytest gives this test where it runs: without the variant."""
+    return item.stash.get(_ID_THERE, item.nodeid)
 
 
 def _id_without_variant(item: pytest.Item, request: Request) -> str:

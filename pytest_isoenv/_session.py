@@ -100,14 +100,19 @@ class Conductor:
         self._pool = ThreadPoolExecutor(at_once, thread_name_prefix="isoenv")
         self._open: set[Job] = set()
         self._stopping = False
+        self._alone = False
         self._launch = Launch(self._config)
         self._workers: list[Worker] = []
         self._already_warned = Warned(self._config)
 
     # In the main thread
 
-    def collect(self, wanted: Mapping[Request, Sequence[str]]) -> list[Job]:
-        """Let environments collect what their arguments name; returns when all have, or cannot."""
+    def collect(self, wanted: Mapping[Request, Sequence[str]], *, alone: bool = False) -> list[Job]:
+        """Let environments collect what their arguments name; returns when all have, or cannot.
+
+        ``alone`` says that there is one environment only, so that its ids need no variant.
+        """
+        self._alone = alone
         for request, positional in wanted.items():
             self._add(Job(self._config, request, [], self._already_warned, positional))
         while any(job.finds and job.found is None for job in self._open):
@@ -144,7 +149,9 @@ class Conductor:
     def _resume(self, job: Job, items: Sequence[pytest.Item]) -> None:
         job.take(items)
         if job.failure is not None:
-            job.relay.all_waiting(*job.failure)
+            # Said when pytest's own loop has begun: what is said before it is a collection error.
+            self._open.add(job)
+            self._events.put((job, {"kind": "stand-in"}))
         elif job in self._open:
             self._submit(job)
 
@@ -250,6 +257,10 @@ class Conductor:
         job.relay.all_waiting(outcome, text)
         self._open.discard(job)
 
+    def _on_stand_in(self, job: Job, event: Event) -> None:
+        assert job.failure is not None
+        self._fail(job, *job.failure)
+
     def _on_items(self, job: Job, event: Event) -> None:
         job.found = event["items"]
 
@@ -260,7 +271,7 @@ class Conductor:
         if not job.finds:
             job.relay.collection(event["report"])
         elif job.found is None:
-            job.relay.collection_report(event["report"], alone=len(self.jobs) == 1)
+            job.relay.collection_report(event["report"], alone=self._alone)
 
     def _on_collected(self, job: Job, event: Event) -> None:
         job.collected = True
@@ -303,6 +314,7 @@ class Conductor:
         "foreign": _on_foreign,
         "dropped": _on_dropped,
         "collect": _on_collect,
+        "stand-in": _on_stand_in,
         "items": _on_items,
         "collected": _on_collected,
         "warning": _on_warning,

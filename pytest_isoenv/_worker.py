@@ -120,7 +120,7 @@ def _described(item: Any) -> dict[str, Any]:
         "id": item.nodeid,
         "path": str(item.path),
         "location": item.location,
-        "chain": [(type(node).__name__, node.name) for node in item.listchain()[1:]],
+        "chain": [_node(node) for node in item.listchain()[1:]],
         "marks": [(mark.name, mark.args, mark.kwargs) for mark in item.iter_markers()],
         "environments": _closest_env_marks(item),
         "keywords": [
@@ -128,6 +128,12 @@ def _described(item: Any) -> dict[str, Any]:
             *getattr(getattr(item, "function", None), "__dict__", ()),
         ],
     }
+
+
+def _node(node: Any) -> tuple[str, str, str]:
+    """A node's type, its name, and if it is a directory its path."""
+    directory = hasattr(pytest, "Directory") and isinstance(node, pytest.Directory)
+    return type(node).__name__, node.name, str(node.path) if directory else ""
 
 
 def _closest_env_marks(item: Any) -> list[Any]:
@@ -218,7 +224,9 @@ class SessionPlugin:
         yield
         known = []
         for name, arguments in self._options:
-            if parser.parse_known_and_unknown_args(arguments)[1]:
+            unknown = parser.parse_known_and_unknown_args(arguments)[1]
+            # What nobody knows, pytest refuses in its own words.
+            if unknown and name not in self._request["required"]:
                 self._send({"kind": "dropped", "option": name})
             else:
                 known += arguments

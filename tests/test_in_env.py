@@ -1,0 +1,263 @@
+"""``--in-env``: environments collect and run what the host need not even be able to import."""
+
+from __future__ import annotations
+
+import pytest
+
+YAML = """
+    environments:
+      old: {dependencies: [lib==1.0]}
+      new: {dependencies: [lib==2.0]}
+"""
+# The host has no lib: neither this conftest.py nor this module can be imported there.
+CONFTEST = """
+    import lib
+    import pytest
+
+    def pytest_addoption(parser):
+        parser.addoption("--flavour", default="plain")
+
+    @pytest.fixture(scope="session")
+    def version():
+        return lib.__version__
+"""
+SUITE = """
+    import lib
+    import pytest
+    import unittest
+
+    @pytest.mark.parametrize("case", ["a", "b"])
+    def test_old(version, case):
+        assert version == "1.0"
+
+    @pytest.mark.quick
+    class TestGroup:
+        def test_flavour(self, request):
+            print("flavour", request.config.getoption("--flavour"))
+
+    class TestUnit(unittest.TestCase):
+        @unittest.skip("not today")
+        def test_skipped(self): pass
+
+    @pytest.mark.xfail(reason="known", strict=True)
+    def test_known(): assert 0
+"""
+
+
+@pytest.fixture
+def suite(pytester, monkeypatch):
+    pytester.makefile(".yaml", isoenv=YAML)
+    pytester.makeini("[pytest]\nmarkers = quick: fast ones")
+    pytester.makeconftest(CONFTEST)
+    pytester.makepyfile(test_it=SUITE)
+
+
+@pytest.mark.usefixtures("suite")
+def test_a_suite_that_the_host_cannot_import_runs_in_one_environment_under_its_plain_ids(run):
+    outcome = run("--in-env", "old")
+    outcome.assert_outcomes(passed=3, skipped=1, xfailed=1)
+    assert outcome.ret == 0
+    assert outcome.tests == {
+        "test_it.py::test_old[a]": "passed",
+        "test_it.py::test_old[b]": "passed",
+        "test_it.py::TestGroup::test_flavour": "passed",
+        "test_it.py::TestUnit::test_skipped": "skipped",
+        "test_it.py::test_known": "xfailed",
+    }
+
+
+@pytest.mark.usefixtures("suite")
+def test_all_runs_it_in_every_declared_environment_and_last_failed_only_what_failed_where(run):
+    outcome = run("--in-env=all")
+    outcome.assert_outcomes(passed=4, failed=2, skipped=2, xfailed=2)
+    assert outcome.environments["new"]["tests"]["test_it.py::test_old[new-a]"] == "failed"
+    again = run("--in-env=all", "--lf")
+    assert again.tests == {
+        "test_it.py::test_old[new-a]": "failed",
+        "test_it.py::test_old[new-b]": "failed",
+    }
+
+
+@pytest.mark.usefixtures("suite")
+@pytest.mark.parametrize(
+    ("args", "ids"),
+    [
+        (["-k", "old-a"], ["test_old[old-a]"]),
+        (["-k", "new and flavour"], ["TestGroup::test_flavour[new]"]),
+        (["-m", "quick"], ["TestGroup::test_flavour[old]", "TestGroup::test_flavour[new]"]),
+        (["test_it.py::test_old[new-b]"], ["test_old[new-b]"]),
+        (["test_it.py::test_known"], ["test_known[old]", "test_known[new]"]),
+        (["-k", "known", "--deselect=test_it.py::test_known[old]"], ["test_known[new]"]),
+    ],
+    ids=str,
+)
+def test_selection_goes_by_the_ids_that_the_host_shows(run, args, ids):
+    outcome = run("--in-env=old", "--in-env=new", *args)
+    assert list(outcome.tests) == [f"test_it.py::{nodeid}" for nodeid in ids]
+
+
+@pytest.mark.usefixtures("suite")
+def test_collect_only_shows_the_environments_tree_and_runs_nothing(run):
+    outcome = run("--in-env=old", "--collect-only")
+    outcome.stdout.fnmatch_lines(
+        [
+            "*<Module test_it.py>",
+            "*<Function test_old?a?>",
+            "*<Function test_old?b?>",
+            "*<Class TestGroup>",
+            "*<Function test_flavour>",
+            "*<UnitTestCase TestUnit>",
+            "*<TestCaseFunction test_skipped>",
+            "*5 tests collected*",
+        ]
+    )
+    assert outcome.tests == {}
+
+
+@pytest.mark.usefixtures("suite")
+@pytest.mark.parametrize("option", [["--flavour=sweet"], ["--flavour", "sweet"]], ids=str)
+def test_options_that_only_the_environments_conftest_knows_are_passed_on(run, option):
+    outcome = run("--in-env=old", "-rP", *option)
+    outcome.stdout.fnmatch_lines(["flavour sweet"])
+
+
+@pytest.mark.usefixtures("suite")
+def test_an_option_that_nobody_knows_is_a_usage_error_as_in_plain_pytest(run):
+    outcome = run("--in-env=old", "--flavor=sweet")
+    assert outcome.ret == pytest.ExitCode.USAGE_ERROR
+    assert "unrecognized arguments: --flavor=sweet" in outcome.stderr.str()
+
+
+def test_a_requirement_makes_an_environment_of_the_base_and_it(pytester, run):
+    pytester.makepyfile(test_it="import lib\ndef test_it(): assert lib.__version__ == '1.1'")
+    outcome = run("--in-env=lib==1.1")
+    outcome.assert_outcomes(passed=1)
+    assert list(outcome.environments) == ["lib-1.1"]
+
+
+def test_an_unknown_name_is_a_usage_error_that_lists_the_declared(pytester, run, suite):
+    outcome = run("--in-env=nwe")
+    assert outcome.ret == pytest.ExitCode.USAGE_ERROR
+    assert "'nwe' is not a declared environment; declared are: new, old" in outcome.stderr.str()
+
+
+@pytest.mark.usefixtures("suite")
+def test_marked_tests_of_the_suite_run_where_their_marks_say_once(pytester, run):
+    pytester.makepyfile(
+        test_marked="""
+        import lib
+        import pytest
+
+        @pytest.mark.env("lib==1.1")
+        def test_marked(): assert lib.__version__ == "1.1"
+        """
+    )
+    outcome = run("--in-env=all", "-k", "marked")
+    assert outcome.tests == {"test_marked.py::test_marked": "passed"}
+    assert outcome.environments["lib-1.1"]["tests"] == outcome.tests
+
+
+def test_collection_errors_are_reported_as_plain_pytest_reports_them(pytester, run):
+    pytester.makepyfile(test_bad="import absent", test_good="import lib\ndef test_it(): pass")
+    outcome = run("--in-env=lib==1.0")
+    outcome.assert_outcomes(errors=1)
+    assert outcome.ret == pytest.ExitCode.INTERRUPTED
+    outcome.stdout.fnmatch_lines(["*ERROR collecting test_bad.py*", "*No module named 'absent'"])
+    outcome = run("--in-env=lib==1.0", "--continue-on-collection-errors")
+    outcome.assert_outcomes(errors=1, passed=1)
+
+
+@pytest.mark.usefixtures("suite")
+def test_an_environment_that_cannot_be_had_is_an_error_while_the_others_run(run):
+    outcome = run("--in-env=old", "--in-env=lib==99")
+    outcome.assert_outcomes(passed=3, skipped=1, xfailed=1, errors=1)
+    assert outcome.ret == pytest.ExitCode.TESTS_FAILED
+    outcome.stdout.fnmatch_lines(["*ERROR at setup of environment?lib-99?*", "*no version of lib*"])
+
+
+def test_a_usage_error_there_is_one_here(pytester, run):
+    pytester.makeconftest("import absent")
+    pytester.makepyfile(test_it="def test_it(): pass")
+    outcome = run("--in-env=lib==1.0")
+    assert outcome.ret == pytest.ExitCode.USAGE_ERROR
+    assert "No module named 'absent'" in outcome.stderr.str()
+
+
+def test_no_tests_is_the_exit_code_of_no_tests(pytester, run):
+    pytester.makepyfile(test_it="import lib")
+    assert run("--in-env=lib==1.0").ret == pytest.ExitCode.NO_TESTS_COLLECTED
+
+
+@pytest.mark.usefixtures("suite")
+def test_a_crash_fails_its_test_and_the_rest_runs_in_a_fresh_worker(pytester, run):
+    pytester.makepyfile(
+        test_crash="""
+        import lib, os
+        def test_before(): pass
+        def test_crash(): os._exit(3)
+        def test_after(): pass
+        """
+    )
+    outcome = run("--in-env=old", "test_crash.py")
+    outcome.assert_outcomes(passed=2, failed=1)
+    outcome.stdout.fnmatch_lines(["*exited with code 3 while it ran test_crash.py::test_crash"])
+
+
+@pytest.mark.usefixtures("suite")
+def test_more_environments_than_jobs_collect_and_run(run):
+    outcome = run("--in-env=all", "--in-env=lib==1.1", "--env-jobs=1")
+    assert [len(env["tests"]) for env in outcome.report["environments"]] == [5, 5, 5]
+
+
+# A marked file that the host cannot import
+
+MARKED = """
+    import lib
+    import pytest
+
+    @pytest.mark.env("lib==1.0", id="old")
+    @pytest.mark.env("lib==2.0", id="new")
+    class TestIt:
+        @pytest.mark.parametrize("case", ["a"])
+        def test_old(self, case): assert lib.__version__ == "1.0"
+
+    @pytest.mark.env("lib==2.0", id="new")
+    def test_new(): assert lib.__version__ == "2.0"
+"""
+
+
+def test_a_marked_file_that_the_host_cannot_import_is_collected_where_it_can_be(pytester, run):
+    pytester.makepyfile(test_it=MARKED)
+    outcome = run()
+    assert outcome.tests == {
+        "test_it.py::TestIt::test_old[old-a]": "passed",
+        "test_it.py::TestIt::test_old[new-a]": "failed",
+        "test_it.py::test_new": "passed",
+    }
+
+
+def test_its_tests_can_be_named_on_the_command_line(pytester, run):
+    pytester.makepyfile(test_it=MARKED)
+    assert run("test_it.py::TestIt::test_old[old-a]").tests == {
+        "test_it.py::TestIt::test_old[old-a]": "passed"
+    }
+
+
+def test_its_unmarked_tests_fail_with_the_error_that_the_host_has(pytester, run):
+    pytester.makepyfile(test_it=MARKED + "\n    def test_unmarked(): pass\n")
+    outcome = run("-k", "unmarked or new")
+    outcome.assert_outcomes(passed=1, failed=2)
+    outcome.stdout.fnmatch_lines(["it names no environment*", "*No module named 'lib'"])
+
+
+def test_a_file_with_an_error_of_its_own_stays_a_collection_error(pytester, run):
+    pytester.makepyfile(test_it="import lib\nimport absent\n" + "def test_it(): pass")
+    outcome = run()
+    outcome.assert_outcomes(errors=1)
+    assert outcome.ret == pytest.ExitCode.INTERRUPTED
+
+
+def test_where_tests_run_by_default_the_host_need_not_import_them(pytester, run):
+    pytester.makefile(".yaml", isoenv=f"{YAML}\n    default: old\n")
+    pytester.makepyfile(test_it="import lib\ndef test_it(): assert lib.__version__ == '1.0'")
+    run().assert_outcomes(passed=1)
