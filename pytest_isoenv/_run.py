@@ -12,11 +12,12 @@ import pytest
 
 from pytest_isoenv import _config, _settings
 from pytest_isoenv._backends import builtin
+from pytest_isoenv._jobs import Job
 from pytest_isoenv._provision import Provisioner
 from pytest_isoenv._proxies import Tree, arguments_for, collect_reports
 from pytest_isoenv._requests import Request, requested
 from pytest_isoenv._select import Selector, request_of
-from pytest_isoenv._session import Conductor, Job
+from pytest_isoenv._session import Conductor
 from pytest_isoenv._source_marks import env_marks
 from pytest_isoenv._status import Status
 from pytest_isoenv._summary import Record, header, lines, write_report
