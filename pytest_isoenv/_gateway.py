@@ -130,7 +130,15 @@ class Worker:
 
     def interrupt(self) -> None:
         """What Ctrl-C does: fixtures are torn down, then the session ends."""
-        interrupt(self._popen)
+        if not self.dismiss():
+            interrupt(self._popen)
+
+    def dismiss(self) -> bool:
+        """Let a worker that waits for a selection end without a test; whether it was one."""
+        waits = self.awaits_selection
+        if waits:
+            self.select([])
+        return waits
 
     def kill(self) -> None:
         """End the process and all that it started, now."""

@@ -75,8 +75,8 @@ class Conductor:
         jobs = self.collect({request: [path] for request in requests})
         self.jobs = before
         for job in jobs:
-            if job.worker is not None and job.worker.awaits_selection:
-                job.worker.select([])
+            if job.worker is not None:
+                job.worker.dismiss()
             self._open.discard(job)
         return jobs
 
@@ -173,6 +173,8 @@ class Conductor:
 
     def close(self) -> None:
         """Wait for the workers' processes, which were let go when they had finished."""
+        for worker in self._workers:
+            worker.dismiss()
         for worker in self._workers:
             worker.close(_GRACE)
         self._launch.close()
