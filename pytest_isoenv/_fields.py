@@ -154,10 +154,6 @@ def _paths(value: Any, around: Surroundings) -> tuple[str, ...]:
     return tuple(str(_existing(text, around)) for text in _texts(value, around))
 
 
-def _directories(value: Any, around: Surroundings) -> tuple[str, ...]:
-    return _texts(value, around)
-
-
 def _existing(text: str, around: Surroundings) -> Path:
     try:
         path = Path(text.strip()).expanduser()
@@ -237,7 +233,7 @@ FIELDS: Mapping[str, tuple[str, Callable[[Any, Surroundings], Any]]] = {
     "local": ("local", _paths),
     "lock": ("lock", _lock),
     "env": ("variables", _variables),
-    "prepend-paths": ("prepend_paths", _directories),
+    "prepend-paths": ("prepend_paths", _texts),
     "refresh": ("refresh", _flag),
     "backend": ("backend", _backend),
     "missing-interpreter": ("missing_interpreter", _choice(*MISSING_INTERPRETER_CHOICES)),

@@ -64,11 +64,6 @@ class Run:
         if self.selector.problems:
             raise ConfigError(list(self.selector.problems.values()))
 
-    @property
-    def collects_there(self) -> bool:
-        """Whether ``--in-env`` asks for collection in environments."""
-        return bool(self._config.option.in_env)
-
     def collect(self, session: pytest.Session) -> None:
         """Fill the session with proxies of what the environments of ``--in-env`` collect."""
         requests = [r for text in self._config.option.in_env for r in self.selector.of_option(text)]

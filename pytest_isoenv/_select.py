@@ -25,7 +25,8 @@ class Selector:
         self.problems: dict[str, Problem] = {}
         self._declarations = declarations
         self._read: dict[str, Request | None] = {}
-        self._default = self._default_request()
+        #: Where unmarked tests run; None for the host.
+        self.default = self._default_request()
 
     def _default_request(self) -> Request | None:
         name = self._declarations.default
@@ -56,11 +57,6 @@ class Selector:
             self._request(args, fields, f"{where}: @pytest.mark.{MARK}") for args, fields in marks
         ]
         return [request for request in found if request is not None and request.spec is not None]
-
-    @property
-    def default(self) -> Request | None:
-        """Where unmarked tests run; None for the host."""
-        return self._default
 
     def of_option(self, text: str) -> list[Request]:
         """What ``--in-env`` asks for: a declared name, ``all`` of them, or a requirement."""
@@ -104,7 +100,7 @@ class Selector:
 
     def _default_for(self, item: pytest.Item) -> Request | None:
         # A test that handles environments itself stays where their handles are.
-        return None if "isoenv" in getattr(item, "fixturenames", ()) else self._default
+        return None if "isoenv" in getattr(item, "fixturenames", ()) else self.default
 
     def expand(self, item: pytest.Item) -> list[pytest.Item]:
         """The variants of an item that has no parameters to tell them apart (unittest, doctest)."""

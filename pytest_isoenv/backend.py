@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -75,7 +75,3 @@ class Backend(Protocol):
         environment when it was built.
         """
         ...
-
-
-#: Gives the backend of a name; raises :exc:`KeyError` for an unknown one.
-Backends = Callable[[str], Backend]

@@ -173,6 +173,11 @@ def pytest_collection(session: pytest.Session) -> bool | None:
     """With ``--in-env``, environments collect; the host selects among what they found."""
     if not session.config.option.in_env:
         return None
+    if session.config.getoption("dist", "no") != "no":
+        raise pytest.UsageError(
+            "--in-env does not go with pytest-xdist's -n: leave -n out; --env-jobs says how many "
+            "environments run at once"
+        )
     from pytest_isoenv.errors import ConfigError, StoreError
 
     try:
