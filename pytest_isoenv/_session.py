@@ -7,6 +7,7 @@ in the main thread, which takes the workers' events from one queue.
 from __future__ import annotations
 
 import queue
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -155,9 +156,10 @@ class Conductor:
             self._provisioner.stop()
         for worker in running:
             worker.interrupt()
+        deadline = time.monotonic() + _GRACE
         try:
             for worker in running:
-                worker.over.wait(_GRACE)
+                worker.over.wait(max(0.0, deadline - time.monotonic()))
             self._log_the_rest()
         finally:
             for worker in running:
