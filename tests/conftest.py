@@ -14,7 +14,6 @@ import pytest
 
 from tests.packages import Index, make_wheel, repack_runner
 
-
 # A shell that starts this in the background has SIGINT ignored, and every process below it would
 # ignore it as well: tests of Ctrl-C could only wait for ever.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
