@@ -76,10 +76,10 @@ def hand_over(config: pytest.Config, parser: pytest.Parser, args: list[str]) -> 
     unknown = parser.parse_known_and_unknown_args(args)[1]
     kept: list[str] = []
     handed: list[Option] = []
-    for arg in args:
+    for before, arg in zip(["", *args], args, strict=False):
         if arg.startswith("-") and arg in unknown:
             handed.append((arg.partition("=")[0], [arg]))
-        elif handed and handed[-1][1] == [args[args.index(arg) - 1]] and _is_value(arg, handed[-1]):
+        elif handed and handed[-1][1] == [before] and _is_value(arg, handed[-1]):
             handed[-1][1].append(arg)
         else:
             kept.append(arg)

@@ -71,11 +71,8 @@ class Run:
         distinct = list(dict.fromkeys(requests))
         alone = len(distinct) == 1
         conductor = self._new_conductor(session)
-        try:
+        with _ended_if_interrupted(conductor):
             jobs = conductor.collect(self._arguments_of(distinct), alone=alone)
-        except BaseException:
-            conductor.end()
-            raise
         _raise_usage_error(jobs)
         session.items = self._proxies(session, jobs, alone=alone)
         self._raise_problems()
@@ -116,7 +113,8 @@ class Run:
         if not requests:
             return
         conductor = self._conductor or self._new_conductor(module.session)
-        jobs = conductor.collect_apart(requests, str(module.path))
+        with _ended_if_interrupted(conductor):
+            jobs = conductor.collect_apart(requests, str(module.path))
         tree = Tree(module)
         for job in jobs:
             if job.failure is not None:
@@ -228,6 +226,16 @@ class Run:
             self._conductor.close()
         if "_provisioner" in vars(self):
             self._provisioner.close()
+
+
+@contextlib.contextmanager
+def _ended_if_interrupted(conductor: Conductor) -> Iterator[None]:
+    """Collecting in environments leaves nothing behind when it is cut short."""
+    try:
+        yield
+    except BaseException:
+        conductor.end()
+        raise
 
 
 def _raise_usage_error(jobs: list[Job]) -> None:

@@ -61,8 +61,14 @@ class Selector:
     def of_option(self, text: str) -> list[Request]:
         """What ``--in-env`` asks for: a declared name, ``all`` of them, or a requirement."""
         names = self._declarations.names if text == "all" else [text]
-        found = [self._request((name,), {}, f"--in-env {text}") for name in names]
-        return [request for request in found if request is not None]
+        where = f"--in-env {text}"
+        found = [self._request((name,), {}, where) for name in names]
+        requests = [request for request in found if request is not None]
+        if not names:
+            self.problems[where] = Problem(where, "no environment is declared")
+        if any(request.spec is None for request in requests):
+            self.problems[where] = Problem(where, "the host is what runs tests without the option")
+        return requests
 
     def _of_mark(self, mark: pytest.Mark, where: str) -> Request | None:
         return self._request(mark.args, mark.kwargs, f"{where}: @pytest.mark.{MARK}")

@@ -78,6 +78,7 @@ class Conductor:
         for job in jobs:
             if job.worker is not None:
                 job.worker.dismiss()
+                job.worker.let_go()
             self._open.discard(job)
         return jobs
 
@@ -191,7 +192,7 @@ class Conductor:
 
     def _on_ready(self, job: Job, event: Event) -> None:
         job.environment = job.record.environment = event["environment"]
-        self._status.ready(job.name, job.environment)
+        self._status.ready(job.name)
 
     def _on_building(self, job: Job, event: Event) -> None:
         self._status.building(job.name, job.spec)
@@ -200,7 +201,7 @@ class Conductor:
         """The environment cannot be had: an error, or a skip, on each of its tests."""
         error = event["error"]
         job.record.error = str(error)
-        self._status.ready(job.name, None)
+        self._status.ready(job.name)
         skips = isinstance(error, InterpreterNotFound) and job.spec.missing_interpreter == "skip"
         self._fail(job, "skipped" if skips else "failed", f"environment {job.name!r}: {error}")
 

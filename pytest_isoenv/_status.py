@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from pytest_isoenv._redact import redact
-from pytest_isoenv.environment import Environment
 from pytest_isoenv.spec import EnvSpec
 
 
@@ -30,7 +29,7 @@ class Status:
             self._reporter.ensure_newline()
             self._reporter.write_line(f"isoenv: building {name} ({self._building[name]})")
 
-    def ready(self, name: str, environment: Environment | None) -> None:
+    def ready(self, name: str) -> None:
         """It is there, or will not be."""
         self._building.pop(name, None)
 

@@ -141,6 +141,17 @@ def test_an_unknown_name_is_a_usage_error_that_lists_the_declared(pytester, run,
     assert "'nwe' is not a declared environment; declared are: new, old" in outcome.stderr.str()
 
 
+@pytest.mark.parametrize(
+    ("name", "why"), [("all", "no environment is declared"), ("host", "without the option")]
+)
+def test_what_names_no_environment_is_a_usage_error(pytester, run, name, why):
+    pytester.makepyfile(test_it="def test_it(): pass")
+    outcome = run(f"--in-env={name}")
+    assert outcome.ret == pytest.ExitCode.USAGE_ERROR
+    assert f"--in-env {name}: " in outcome.stderr.str()
+    assert why in outcome.stderr.str()
+
+
 @pytest.mark.usefixtures("suite")
 def test_marked_tests_of_the_suite_run_where_their_marks_say_once(pytester, run):
     pytester.makepyfile(
