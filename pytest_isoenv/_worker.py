@@ -5,7 +5,8 @@ nothing but pytest and the standard library, and must run on Python 3.8 with pyt
 
 Both directions carry :mod:`marshal` bytes of plain data. The host sends one request, then
 commands; the worker sends events, each a dict with a ``kind``. One ``test`` event carries all
-reports of a finished test: should the process die, the host knows what was being run.
+reports of a finished test: should the process die, the host knows what was being run. Where a
+plugin tries a test more than once there is one for each try, the last of which says ``over``.
 
 A request names the tests to run, or leaves it to this session to find them: then it tells what it
 has collected, and waits for the host's selection.
@@ -177,6 +178,8 @@ class SessionPlugin:
         self._config: Any = None
         self._session: Any = None
         self._reports: list[Any] = []
+        self._running = False
+        self._tried: dict[str, Any] | None = None
         self._selection: queue.SimpleQueue[list[str]] = queue.SimpleQueue()
         # Already part of the options; tests see it all the same.
         self._addopts = os.environ.pop("PYTEST_ADDOPTS", None)
@@ -293,10 +296,29 @@ class SessionPlugin:
         """Keep the report until the test has finished."""
         self._reports.append(self._serialized(report))
 
+    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self) -> Generator[None, Any, None]:
+        """A test is over when its protocol is: a plugin may try it several times in one."""
+        self._running = True
+        yield
+        self._running = False
+        self._send_tried(over=True)
+
+    def pytest_runtest_logstart(self) -> None:
+        """If the test has been tried before, that was not its last word."""
+        self._send_tried(over=False)
+
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
-        """Send all reports of the test at once."""
+        """All reports of a test, or of one try, go at once."""
         reports, self._reports = self._reports, []
-        self._send({"kind": "test", "id": nodeid, "reports": reports})
+        self._tried = {"kind": "test", "id": nodeid, "reports": reports}
+        if not self._running:  # a plugin with a loop of its own leaves the protocol out
+            self._send_tried(over=True)
+
+    def _send_tried(self, *, over: bool) -> None:
+        tried, self._tried = self._tried, None
+        if tried is not None:
+            self._send({**tried, "over": over})
 
     def _serialized(self, report: Any) -> Any:
         hook = self._config.hook.pytest_report_to_serializable
