@@ -39,6 +39,7 @@ class Launch:
             "hooks": _hooks(),
             "junit_family": _junit_family(config),
             "stdout": self.stdout,
+            "width": config.get_terminal_writer().fullwidth,
         }
 
     def request(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ from pytest_isoenv._summary import Record, header, lines, write_report
 from pytest_isoenv.backend import Backend
 from pytest_isoenv.environment import Environment
 from pytest_isoenv.errors import ConfigError, InterpreterNotFound, Problem
+
+_NO_FAILURE = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
 
 
 class Run:
@@ -78,6 +80,15 @@ class Run:
         self._raise_problems()
         for report in collect_reports(session.items):
             self._config.hook.pytest_collectreport(report=report)
+        self._modify(session, [job.plugins for job in jobs if job.found is not None])
+
+    def _modify(self, session: pytest.Session, plugins: Sequence[frozenset[str]]) -> None:
+        """Let plugins select and order, but no plugin a second time that every environment has."""
+        there = frozenset.intersection(*plugins) if plugins else frozenset()
+        done = [p for p in self._config.pluginmanager.get_plugins() if _module_of(p) in there]
+        name = "pytest_collection_modifyitems"
+        hook = self._config.pluginmanager.subset_hook_caller(name, done)
+        hook(session=session, config=self._config, items=session.items)
 
     def _arguments_of(self, requests: list[Request]) -> dict[Request, list[str]]:
         """What of the command line each environment collects: its own ids, and all others'."""
@@ -190,6 +201,10 @@ class Run:
             raise
         return record.environment
 
+    def has_work(self, items: list[pytest.Item]) -> bool:
+        """Whether one of these items runs in an environment."""
+        return any(request_of(item) is not None for item in items)
+
     @property
     def _records(self) -> list[Record]:
         """One for each environment, whether tests ran in it or only the fixture gave it."""
@@ -207,12 +222,22 @@ class Run:
     def summarize(self, terminal: pytest.TerminalReporter) -> None:
         """Write the summary's lines, where there is something to say."""
         verbosity = self._config.get_verbosity()
-        if verbosity < 0 or not self._records:
-            return
-        terminal.write_sep("=", "environments")
+        if verbosity >= 0 and self._records:
+            terminal.write_sep("=", "environments")
+            for record in self._records:
+                for line in lines(record, verbosity):
+                    terminal.write_line(line)
         for record in self._records:
-            for line in lines(record, verbosity):
-                terminal.write_line(line)
+            if record.words:
+                terminal.write_sep("=", f"plugins in {record.name}")
+                terminal.write_line(record.words)
+
+    def exit_status(self, status: int | pytest.ExitCode) -> int | pytest.ExitCode:
+        """How pytest is to exit: where all tests passed, a plugin there may have said otherwise."""
+        if status not in _NO_FAILURE or self._conductor is None:
+            return status
+        there = [job.finished["status"] for job in self._conductor.jobs if job.finished]
+        return next((status for status in there if status not in _NO_FAILURE), status)
 
     def write_report(self) -> None:
         """Write ``--env-report``, if it was asked for."""
@@ -226,6 +251,10 @@ class Run:
             self._conductor.close()
         if "_provisioner" in vars(self):
             self._provisioner.close()
+
+
+def _module_of(plugin: object) -> str:
+    return getattr(plugin, "__name__", None) or type(plugin).__module__
 
 
 @contextlib.contextmanager

@@ -30,6 +30,7 @@ class Record:
     error: str = ""
     tests: dict[str, str] = dataclasses.field(default_factory=dict)
     notes: list[str] = dataclasses.field(default_factory=list)
+    words: str = ""
 
     def count(self, config: pytest.Config, report: pytest.TestReport) -> None:
         """Take one report of one of its tests into account."""
@@ -43,6 +44,10 @@ class Record:
         """Remember something that the summary should say, once."""
         if text not in self.notes:
             self.notes.append(text)
+
+    def add_words(self, text: str) -> None:
+        """Remember what its plugins have printed at the end."""
+        self.words = "\n".join(part for part in (self.words, text.strip("\n")) if part)
 
     @property
     def outcomes(self) -> dict[str, int]:

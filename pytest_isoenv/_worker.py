@@ -14,14 +14,17 @@ has collected, and waits for the host's selection.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import io
 import marshal
 import os
 import platform
 import queue
 import sys
+import threading
 from importlib.metadata import entry_points
-from typing import Any, Callable, Generator
+from typing import Any, Callable, Generator, Iterator
 
 import pytest
 
@@ -168,6 +171,109 @@ class _JUnitCase:
         self._send({"kind": "xml attribute", "id": self._nodeid, "name": name, "value": str(value)})
 
 
+class _Nowhere(io.StringIO):
+    """Takes what pytest prints while it runs tests; the host prints that.
+
+    Another thread that prints there has something of its own to say, and may be about to end the
+    process, as pytest-timeout does: that is kept with what the process writes to its stderr.
+    """
+
+    def write(self, text: str) -> int:
+        if threading.current_thread() is not threading.main_thread() and sys.__stderr__:
+            sys.__stderr__.write(text)
+            sys.__stderr__.flush()
+        return len(text)
+
+
+class _Words:
+    """Tells what plugins have to say beside reports: their lines of the header, their summaries.
+
+    Registered before pytest's own terminal plugin and after all others, so it is wrapped by the
+    one and wraps the others.
+    """
+
+    def __init__(self, send: Callable[[dict[str, Any]], None], *, stdout_is_shown: bool) -> None:
+        self._send = send
+        self._stdout_is_shown = stdout_is_shown
+
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_report_header(self) -> Generator[None, Any, None]:
+        outcome = yield
+        found = [[lines] if isinstance(lines, str) else lines for lines in outcome.get_result()]
+        lines = [line for entry in reversed(found) for line in entry]
+        said = [line for line in lines if not line.startswith(_HEADER_OF_PYTEST)]
+        self._send({"kind": "header", "lines": said})
+
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_sessionfinish(self, session: Any) -> Generator[None, Any, None]:
+        with self._heard(session.config):
+            yield
+
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_terminal_summary(self, config: Any) -> Generator[None, Any, None]:
+        with self._heard(config):
+            yield
+
+    @contextlib.contextmanager
+    def _heard(self, config: Any) -> Iterator[None]:
+        reporter = config.pluginmanager.getplugin("terminalreporter")
+        if reporter is None:
+            yield
+            return
+        heard = io.StringIO()
+        nowhere, reporter._tw._file = reporter._tw._file, heard
+        stdout = sys.stdout if self._stdout_is_shown else heard
+        try:
+            with contextlib.redirect_stdout(stdout):
+                yield
+        finally:
+            reporter._tw._file = nowhere
+            if heard.getvalue().strip():
+                self._send({"kind": "words", "text": heard.getvalue()})
+
+
+# What pytest itself says in the header; the host's pytest says the same of itself.
+_HEADER_OF_PYTEST = tuple(
+    f"{key}: " for key in ("rootdir", "configfile", "testpaths", "plugins", "cachedir", "using")
+)
+
+
+class _Statuses:
+    """What plugins call outcomes that pytest has no name for, such as a rerun."""
+
+    def __init__(self) -> None:
+        self._named: dict[int, Any] = {}
+        self._without_plugins: Any = None
+
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_report_teststatus(self, report: Any) -> Generator[None, Any, None]:
+        outcome = yield
+        self._named[id(report)] = outcome.get_result()
+
+    def added(self, config: Any, report: Any, data: dict[str, Any]) -> dict[str, Any]:
+        """The data of a report, with what it is called if pytest would call it otherwise."""
+        status = self._named.pop(id(report), None)
+        if self._without_plugins is None:
+            self._without_plugins = self._of_pytest(config)
+        if status is None or status == self._without_plugins(report=report, config=config):
+            return data
+        return {**data, "$status": tuple(status)}
+
+    def _of_pytest(self, config: Any) -> Callable[..., Any]:
+        name = "pytest_report_teststatus"
+        others = [plugin for plugin in config.pluginmanager.get_plugins() if _is_foreign(plugin)]
+        caller: Callable[..., Any] = config.pluginmanager.subset_hook_caller(name, others)
+        return caller
+
+
+def _module_of(plugin: Any) -> str:
+    return getattr(plugin, "__name__", None) or type(plugin).__module__
+
+
+def _is_foreign(plugin: Any) -> bool:
+    return not _module_of(plugin).startswith("_pytest.")
+
+
 class SessionPlugin:
     """Makes the session run what the host asks for, and sends what happens."""
 
@@ -178,6 +284,7 @@ class SessionPlugin:
         self._config: Any = None
         self._session: Any = None
         self._reports: list[Any] = []
+        self._statuses = _Statuses()
         self._running = False
         self._tried: dict[str, Any] | None = None
         self._selection: queue.SimpleQueue[list[str]] = queue.SimpleQueue()
@@ -221,7 +328,7 @@ class SessionPlugin:
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_load_initial_conftests(
-        self, parser: Any, args: list[str]
+        self, early_config: Any, parser: Any, args: list[str]
     ) -> Generator[None, Any, None]:
         """Once every option is known that ever will be, drop those that nobody here knows."""
         yield
@@ -234,6 +341,9 @@ class SessionPlugin:
             else:
                 known += arguments
         args[:] = [*self._request["positional"], *known]
+        words = _Words(self._send, stdout_is_shown=self._request["stdout"] is not None)
+        early_config.pluginmanager.register(words, "isoenv-words")
+        early_config.pluginmanager.register(self._statuses, "isoenv-statuses")
 
     def pytest_configure(self, config: Any) -> None:
         """Know our marker; leave to the host what the host remembers between runs."""
@@ -262,7 +372,8 @@ class SessionPlugin:
         self._session = session
         reporter = session.config.pluginmanager.getplugin("terminalreporter")
         if reporter is not None:
-            reporter._tw._file = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+            reporter._tw.fullwidth = self._request["width"]
+            reporter._tw._file = _Nowhere()
 
     # Collection
 
@@ -284,17 +395,23 @@ class SessionPlugin:
         here = {item.nodeid: item for item in items}
         wanted = self._request["ids"]
         if wanted is None:
-            self._send({"kind": "items", "items": [_described(item) for item in items]})
+            described = [_described(item) for item in items]
+            self._send({"kind": "items", "items": described, "plugins": self._plugins()})
             wanted = self._selection.get()
         items[:] = [here[nodeid] for nodeid in wanted if nodeid in here]
         missing = [nodeid for nodeid in wanted if nodeid not in here]
         self._send({"kind": "collected", "missing": missing})
 
+    def _plugins(self) -> list[str]:
+        """The modules of plugins beside pytest's own, which have had their say on the items."""
+        plugins = self._config.pluginmanager.get_plugins()
+        return sorted({_module_of(plugin) for plugin in plugins if _is_foreign(plugin)})
+
     # Running
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         """Keep the report until the test has finished."""
-        self._reports.append(self._serialized(report))
+        self._reports.append((report, self._serialized(report)))
 
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self) -> Generator[None, Any, None]:
@@ -310,7 +427,8 @@ class SessionPlugin:
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
         """All reports of a test, or of one try, go at once."""
-        reports, self._reports = self._reports, []
+        kept, self._reports = self._reports, []
+        reports = [self._statuses.added(self._config, *reported) for reported in kept]
         self._tried = {"kind": "test", "id": nodeid, "reports": reports}
         if not self._running:  # a plugin with a loop of its own leaves the protocol out
             self._send_tried(over=True)
