@@ -314,18 +314,6 @@ class SessionPlugin:
 
     # Options and plugins
 
-    def pytest_addhooks(self, pluginmanager: Any) -> None:
-        """Hooks of ours in a conftest.py are no errors here; they are for the host."""
-
-        class Specs:
-            """One function for each hook."""
-
-        for name, arguments in self._request["hooks"]:
-            scope: dict[str, Any] = {}
-            exec(f"def {name}({', '.join(arguments)}): pass", scope)
-            setattr(Specs, name, staticmethod(pytest.hookspec(scope[name])))
-        pluginmanager.add_hookspecs(Specs)
-
     @pytest.hookimpl(hookwrapper=True)
     def pytest_load_initial_conftests(
         self, early_config: Any, parser: Any, args: list[str]
@@ -358,6 +346,18 @@ class SessionPlugin:
             if config.pluginmanager.hasplugin(name):
                 config.pluginmanager.unregister(name=name)
 
+    def _know_hooks_of_the_host(self, config: Any) -> None:
+        """A conftest.py may have them for plugins of the host only; they are no errors here."""
+        specs: dict[str, Any] = {}
+        for name, arguments in self._request["hooks"]:
+            known = getattr(config.hook, name, None)
+            if known is None or not known.has_spec():
+                scope: dict[str, Any] = {}
+                exec(f"def {name}({', '.join(arguments)}): pass", scope)
+                specs[name] = staticmethod(pytest.hookspec(scope[name]))
+        if specs:
+            config.pluginmanager.add_hookspecs(type("HooksOfTheHost", (), specs))
+
     def _stand_in_for_junit(self, config: Any) -> None:
         """Where ``record_testsuite_property`` and ``record_xml_attribute`` look for the report."""
         try:
@@ -370,6 +370,7 @@ class SessionPlugin:
     def pytest_sessionstart(self, session: Any) -> None:
         """The terminal plugin stays, since others ask it for things; its words are the host's."""
         self._session = session
+        self._know_hooks_of_the_host(session.config)
         reporter = session.config.pluginmanager.getplugin("terminalreporter")
         if reporter is not None:
             reporter._tw.fullwidth = self._request["width"]
