@@ -128,7 +128,7 @@ class Worker:
             self._end()
             return
         event = marshal.loads(cast("bytes", data))
-        self._note_life(event["kind"])
+        self._note_life(event)
         if event["kind"] == "hello":
             self._check(event)
         if event["kind"] == "items":
@@ -136,8 +136,9 @@ class Worker:
             self.paused.set()
         self._deliver(event)
 
-    def _note_life(self, kind: str) -> None:
-        if kind in _WAITS or (self._steps and kind == "test"):
+    def _note_life(self, event: Event) -> None:
+        kind = event["kind"]
+        if kind in _WAITS or (self._steps and kind == "test" and event["over"]):
             self._busy_since = None
         elif kind not in _CHATTER:
             self._busy_since = time.monotonic()
@@ -264,7 +265,7 @@ class Worker:
 
 
 def _parts(request: Mapping[str, Any]) -> list[str]:
-    return ["session", "terminal", *(["coverage"] if request.get("coverage") else [])]
+    return ["session", "terminal", "words", *(["coverage"] if request.get("coverage") else [])]
 
 
 def _source(part: str) -> str:

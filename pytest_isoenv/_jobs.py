@@ -40,6 +40,7 @@ class Job:
         self.found: list[Event] | None = None
         self.uncollected: list[Mapping[str, Any]] = []
         self.step: tuple[str, str | None] | None = None
+        self.plugins: frozenset[str] = frozenset()
         self.failure: tuple[str, str] | None = None
         self._config = config
         self._already_warned = already_warned

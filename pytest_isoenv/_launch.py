@@ -39,9 +39,11 @@ class Launch:
             "required": _options.handed_over(config),
             "local_plugins": _options.local_plugins(config),
             "markers": [line for line in config.getini("markers") if line.startswith("env(")],
-            "hooks": _hooks(),
+            "hooks": _hooks(config),
             "junit_family": _junit_family(config),
             "streams": self.streams,
+            "live": self.streams[2] is not None,
+            "width": config.get_terminal_writer().fullwidth,
         }
 
     def request(
@@ -114,10 +116,20 @@ def _junit_family(config: pytest.Config) -> str | None:
     return str(config.getini("junit_family")) if config.getoption("xmlpath", None) else None
 
 
-def _hooks() -> list[tuple[str, list[str]]]:
-    """Our hooks, by name with their arguments: a conftest.py that implements one is valid there."""
-    return [
-        (name, list(function.__code__.co_varnames[: function.__code__.co_argcount]))
+def _hooks(config: pytest.Config) -> list[tuple[str, list[str]]]:
+    """Hooks beside pytest's own, by name with their arguments: ours and those of plugins here.
+
+    A conftest.py that implements one is valid in an environment that lacks the plugin.
+    """
+    ours = {
+        name: list(function.__code__.co_varnames[: function.__code__.co_argcount])
         for name, function in vars(hookspecs).items()
         if name.startswith("pytest_isoenv_")
-    ]
+    }
+    callers = [caller for caller in vars(config.hook).values() if getattr(caller, "spec", None)]
+    added = {
+        caller.name: list(caller.spec.argnames)
+        for caller in callers
+        if getattr(caller.spec.namespace, "__name__", "") != "_pytest.hookspec"
+    }
+    return sorted({**ours, **added}.items())

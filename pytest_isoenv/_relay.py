@@ -40,10 +40,12 @@ class Relay:
         self.waiting: dict[str, pytest.Item] = {id_there(item): item for item in items}
 
     def test(self, event: Mapping[str, Any]) -> None:
-        """All reports of a finished test, logged as one block."""
-        item = self.waiting.pop(event["id"], None)
+        """All reports of a finished test, or of one try at it, logged as one block."""
+        item = self.waiting.get(event["id"])
         if item is None:
             return
+        if event["over"]:
+            del self.waiting[event["id"]]
         item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
         for data in event["reports"]:
             here = {"nodeid": item.nodeid, "location": item.location}

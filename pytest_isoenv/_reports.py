@@ -37,5 +37,7 @@ def rebuild(config: pytest.Config, data: Mapping[str, Any]) -> pytest.TestReport
         # Deserialising takes the repr of what is one already (pytest 9).
         kwargs = dict(data["_subtest.context"]["kwargs"])
         object.__setattr__(report.context, "kwargs", kwargs)
+    if "$status" in data:
+        report.environment_status = data["$status"]
     rebuilt: pytest.TestReport = report
     return rebuilt

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ from pytest_isoenv._summary import Account, Record, header, lines, united, write
 from pytest_isoenv.backend import Backend
 from pytest_isoenv.environment import Environment
 from pytest_isoenv.errors import ConfigError, InterpreterNotFound, Problem
+
+_NO_FAILURE = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
 
 
 class Run:
@@ -79,6 +81,15 @@ class Run:
         self._raise_problems()
         for report in collect_reports(session.items):
             self._config.hook.pytest_collectreport(report=report)
+        self._modify(session, [job.plugins for job in jobs if job.found is not None])
+
+    def _modify(self, session: pytest.Session, plugins: Sequence[frozenset[str]]) -> None:
+        """Let plugins select and order, but no plugin a second time that every environment has."""
+        there = frozenset.intersection(*plugins) if plugins else frozenset()
+        done = [p for p in self._config.pluginmanager.get_plugins() if _module_of(p) in there]
+        name = "pytest_collection_modifyitems"
+        hook = self._config.pluginmanager.subset_hook_caller(name, done)
+        hook(session=session, config=self._config, items=session.items)
 
     def _arguments_of(self, requests: list[Request]) -> dict[Request, list[str]]:
         """What of the command line each environment collects: its own ids, and all others'."""
@@ -195,6 +206,10 @@ class Run:
             raise
         return record.environment
 
+    def has_work(self, items: list[pytest.Item]) -> bool:
+        """Whether one of these items runs in an environment."""
+        return any(request_of(item) is not None for item in items)
+
     @property
     def accounts(self) -> list[Account]:
         """One for each environment, whether tests ran in it or only the fixture gave it.
@@ -205,10 +220,11 @@ class Run:
         records = [*of_tests, *self._provided.values()]
         return united([*self._of_workers, *(record.account() for record in records)])
 
-    @property
-    def exit_code(self) -> int:
-        """The gravest with which a session in an environment ended (pytest's exit codes)."""
-        return max((account["exit_code"] for account in self.accounts), default=0)
+    def exit_status(self, status: int | pytest.ExitCode) -> int | pytest.ExitCode:
+        """How pytest is to exit: where all tests passed, a plugin there may have said otherwise."""
+        if status not in _NO_FAILURE:
+            return status
+        return max((account["exit_code"] for account in self.accounts), default=0) or status
 
     def add_accounts(self, accounts: list[Account]) -> None:
         """Take in what a worker of pytest-xdist did in environments."""
@@ -223,12 +239,15 @@ class Run:
         """Write the summary's lines, where there is something to say."""
         verbosity = self._config.get_verbosity()
         accounts = self.accounts
-        if verbosity < 0 or not accounts:
-            return
-        terminal.write_sep("=", "environments")
+        if verbosity >= 0 and accounts:
+            terminal.write_sep("=", "environments")
+            for account in accounts:
+                for line in lines(account, verbosity):
+                    terminal.write_line(line)
         for account in accounts:
-            for line in lines(account, verbosity):
-                terminal.write_line(line)
+            if account["words"]:
+                terminal.write_sep("=", f"plugins in {account['name']}")
+                terminal.write_line(account["words"])
 
     def write_report(self) -> None:
         """Write ``--env-report``, if it was asked for."""
@@ -242,6 +261,10 @@ class Run:
             self._conductor.close()
         if "_provisioner" in vars(self):
             self._provisioner.close()
+
+
+def _module_of(plugin: object) -> str:
+    return getattr(plugin, "__name__", None) or type(plugin).__module__
 
 
 @contextlib.contextmanager

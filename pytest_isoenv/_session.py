@@ -38,6 +38,8 @@ _GRACE = 10.0
 _PATIENCE = 0.3
 # Tells the processes of a run from all others, whatever group they have moved to.
 _MARK = "PYTEST_ISOENV_RUN"
+# What pytest-timeout prints before it ends the process, which is its way with the thread method.
+_TIMEOUT = "+ Timeout +"
 
 
 class Conductor:
@@ -289,7 +291,7 @@ class Conductor:
         self._fail(job, *job.failure)
 
     def _on_items(self, job: Job, event: Event) -> None:
-        job.found = event["items"]
+        job.found, job.plugins = event["items"], frozenset(event["plugins"])
 
     def _on_test(self, job: Job, event: Event) -> None:
         job.relay.test(event)
@@ -341,6 +343,13 @@ class Conductor:
         if self._current is not None:
             job.relay.late_teardown(self._current, event["text"])
 
+    def _on_header(self, job: Job, event: Event) -> None:
+        for line in event["lines"]:
+            job.record.note(line)
+
+    def _on_words(self, job: Job, event: Event) -> None:
+        job.record.add_words(event["text"])
+
     def _on_internal_error(self, job: Job, event: Event) -> None:
         job.internal_error = event["text"]
 
@@ -369,6 +378,8 @@ class Conductor:
         "hello": _on_hello,
         "foreign": _on_foreign,
         "dropped": _on_dropped,
+        "header": _on_header,
+        "words": _on_words,
         "collect": _on_collect,
         "stand-in": _on_stand_in,
         "items": _on_items,
@@ -428,10 +439,11 @@ class Conductor:
     def _crashed(self, job: Job, worker: Worker) -> None:
         """Tests run in the order they were sent: the first without a result was running."""
         victim = next(iter(job.relay.waiting))
-        error = WorkerError(
-            job.name, f"{worker.ending()} while it ran {victim}", worker.last_words()
-        )
-        job.record.note(f"a worker {worker.ending()} while it ran {victim}")
+        ending, words = worker.ending(), worker.last_words()
+        if _TIMEOUT in words:
+            ending = f"ran into pytest-timeout and {ending}"
+        error = WorkerError(job.name, f"{ending} while it ran {victim}", words)
+        job.record.note(f"a worker {ending} while it ran {victim}")
         job.relay.settle(victim, "failed", str(error), when="call")
 
     # In a thread of its own for each job

@@ -112,9 +112,9 @@ class Settings:
     jobs: int
     refresh: bool
     upgrade: bool
-    timeout: float | None
     environ: Mapping[str, str]
     outputs: frozenset[Path] = frozenset()
+    timeout: float | None = None
 
     @property
     def installer_environ(self) -> dict[str, str]:

@@ -35,6 +35,7 @@ class Record:
     exit_code: int = 0
     tests: dict[str, str] = dataclasses.field(default_factory=dict)
     notes: list[str] = dataclasses.field(default_factory=list)
+    words: str = ""
 
     def count(self, config: pytest.Config, report: pytest.TestReport) -> None:
         """Take one report of one of its tests into account."""
@@ -66,8 +67,13 @@ class Record:
             "error": self.error,
             "exit_code": int(self.exit_code),
             "notes": list(self.notes),
+            "words": self.words,
             "tests": dict(self.tests),
         }
+
+    def add_words(self, text: str) -> None:
+        """Remember what its plugins have printed at the end."""
+        self.words = "\n".join(part for part in (self.words, text.strip("\n")) if part)
 
 
 def united(accounts: Iterable[Account]) -> list[Account]:
@@ -91,6 +97,7 @@ def _both(one: Account, other: Account) -> Account:
         "error": one["error"] or other["error"],
         "exit_code": max(one["exit_code"], other["exit_code"]),
         "notes": list(dict.fromkeys([*one["notes"], *other["notes"]])),
+        "words": "\n".join(filter(None, (one["words"], other["words"]))),
         "tests": {**one["tests"], **other["tests"]},
     }
 

@@ -6,6 +6,7 @@ siblings before a test, a config file or an option asks for an environment.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
@@ -88,11 +89,31 @@ def _know_our_hooks(manager: pytest.PytestPluginManager) -> None:
 def pytest_load_initial_conftests(
     early_config: pytest.Config, parser: pytest.Parser, args: list[str]
 ) -> None:
-    """With ``--in-env``, what conftest.py files say is for the environments to hear."""
+    """With ``--in-env``, what conftest.py files say is for the environments to hear.
+
+    And settings that no plugin here knows may be known to plugins of an environment.
+    """
     if early_config.known_args_namespace.in_env:
         from pytest_isoenv._options import hand_over
 
         hand_over(early_config, parser, args)
+    elif _declares(early_config):
+        _leave_settings_to_environments(early_config)
+
+
+def _leave_settings_to_environments(config: pytest.Config) -> None:
+    """Each worker warns of those that are unknown there."""
+    setattr(config, "_get_unknown_ini_keys", set)  # noqa: B010 - pytest has no other way
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """If no test runs in an environment, it is the host that must warn of unknown settings."""
+    run = session.config.stash.get(_RUN, None)
+    if run is None or session.config.option.in_env:
+        return
+    if not run.has_work(session.items):
+        vars(session.config).pop("_get_unknown_ini_keys", None)
+        session.config._validate_config_options()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -125,7 +146,13 @@ def _asks(config: pytest.Config) -> bool:
 
 def _may_declare(module: pytest.Module) -> bool:
     """Whether environments may be able to collect a file that the host cannot."""
-    if _RUN in module.config.stash:
+    return _RUN in module.config.stash or _names_environments(module)
+
+
+def _names_environments(module: pytest.Module) -> bool:
+    """Whether tests of the file run in environments: a look at it, before it is imported."""
+    run = module.config.stash.get(_RUN, None)
+    if run is not None and run.selector.default is not None:
         return True
     try:
         return b"mark.env" in module.path.read_bytes()
@@ -166,7 +193,13 @@ def pytest_make_collect_report(
 
     And a file that cannot be imported here is collected in the environments that it declares.
     """
-    report = yield
+    if isinstance(collector, pytest.Module) and _names_environments(collector):
+        with warnings.catch_warnings():
+            # It may be a mark of a plugin that the environment has: its worker knows.
+            warnings.simplefilter("ignore", pytest.PytestUnknownMarkWarning)
+            report = yield
+    else:
+        report = yield
     if report.failed and isinstance(collector, pytest.Module) and _may_declare(collector):
         run_of(collector.config).recover(collector, report)
     items = [node for node in report.result or () if isinstance(node, pytest.Item)]
@@ -191,9 +224,7 @@ def pytest_collection(session: pytest.Session) -> bool | None:
         run_of(session.config).collect(session)
     except (ConfigError, StoreError) as error:
         raise pytest.UsageError(str(error)) from error
-    hook = session.config.hook
-    hook.pytest_collection_modifyitems(session=session, config=session.config, items=session.items)
-    hook.pytest_collection_finish(session=session)
+    session.config.hook.pytest_collection_finish(session=session)
     session.testscollected = len(session.items)
     return True
 
@@ -228,6 +259,12 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
         raise pytest.UsageError(str(error)) from error
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_report_teststatus(report: pytest.TestReport | pytest.CollectReport) -> Any:
+    """An outcome that only a plugin of the test's environment has a name for, such as a rerun."""
+    return getattr(report, "environment_status", None)
+
+
 def pytest_report_header(config: pytest.Config) -> list[str]:
     """What is declared, and where the cache is."""
     run = config.stash.get(_RUN, None)
@@ -257,9 +294,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["isoenv"] = run.accounts
     else:
+        session.exitstatus = run.exit_status(session.exitstatus)
         run.write_report()
-        # Plugins there may have failed the session for reasons of their own, not only for tests.
-        session.exitstatus = session.exitstatus or run.exit_code
 
 
 @pytest.hookimpl(optionalhook=True)

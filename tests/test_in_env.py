@@ -220,13 +220,6 @@ def test_more_environments_than_jobs_collect_and_run(run):
     assert [len(env["tests"]) for env in outcome.report["environments"]] == [5, 5, 5]
 
 
-def test_beside_xdist_it_is_refused_with_what_to_do_instead(pytester):
-    pytester.makepyfile(test_it="def test_it(): pass")
-    result = pytester.runpytest_subprocess("-n1", "--in-env=lib==1.0")
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert "leave -n out" in result.stderr.str()
-
-
 # A marked file that the host cannot import
 
 MARKED = """

@@ -143,8 +143,6 @@ def test_values_travel_in_one_argument_with_their_option(forwarded):
         ["--junitxml=x.xml"],
         ["--junit-prefix=x"],
         ["--no-header"],
-        ["--pdb"],
-        ["--trace"],
         ["--log-file=x.log"],
         ["--env-refresh"],
         ["--env-jobs=2"],

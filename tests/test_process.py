@@ -206,7 +206,10 @@ def test_a_users_own_variables_replace_those_of_the_environment():
     [
         (0, "exited with code 0"),
         (3, "exited with code 3"),
-        (-signal.SIGKILL, "was killed by signal SIGKILL"),
+        (
+            -signal.SIGKILL,
+            "was killed by signal SIGKILL (the system's way when memory runs out)",
+        ),
         (-999, "was killed by signal 999"),
         (None, "closed its connection and went on running"),
     ],

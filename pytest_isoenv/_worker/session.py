@@ -1,7 +1,8 @@
 """The session that runs inside an environment, and tells the host what happens in it.
 
 One ``test`` event carries all reports of a finished test: should the process die, the host knows
-what was being run.
+what was being run. Where a plugin tries a test more than once there is one for each try, the last
+of which says ``over``.
 
 A request names the tests to run, or leaves it to this session to find them: then it tells what it
 has collected, and waits for the host's selection. Where the host decides from test to test what
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -93,6 +94,42 @@ class _JUnitCase:
         )
 
 
+class _Statuses:
+    """What plugins call outcomes that pytest has no name for, such as a rerun."""
+
+    def __init__(self) -> None:
+        self._named: dict[int, Any] = {}
+        self._without_plugins: Any = None
+
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_report_teststatus(self, report: Any) -> Generator[None, Any, None]:
+        outcome = yield
+        self._named[id(report)] = outcome.get_result()
+
+    def added(self, config: Any, report: Any, data: dict[str, Any]) -> dict[str, Any]:
+        """The data of a report, with what it is called if pytest would call it otherwise."""
+        status = self._named.pop(id(report), None)
+        if self._without_plugins is None:
+            self._without_plugins = self._of_pytest(config)
+        if status is None or status == self._without_plugins(report=report, config=config):
+            return data
+        return {**data, "$status": tuple(status)}
+
+    def _of_pytest(self, config: Any) -> Callable[..., Any]:
+        name = "pytest_report_teststatus"
+        others = [plugin for plugin in config.pluginmanager.get_plugins() if _is_foreign(plugin)]
+        caller: Callable[..., Any] = config.pluginmanager.subset_hook_caller(name, others)
+        return caller
+
+
+def _module_of(plugin: Any) -> str:
+    return getattr(plugin, "__name__", None) or type(plugin).__module__
+
+
+def _is_foreign(plugin: Any) -> bool:
+    return not _module_of(plugin).startswith("_pytest.")
+
+
 class SessionPlugin:
     """Makes the session run what the host asks for, and sends what happens."""
 
@@ -103,6 +140,9 @@ class SessionPlugin:
         self._config: Any = None
         self._session: Any = None
         self._reports: list[Any] = []
+        self._statuses = _Statuses()
+        self._running = False
+        self._tried: dict[str, Any] | None = None
         # Already part of the options; tests see it all the same.
         self._addopts = os.environ.pop("PYTEST_ADDOPTS", None)
         self._options = [option for option in request["options"] if self._can_be_obeyed(option)]
@@ -124,21 +164,9 @@ class SessionPlugin:
 
     # Options and plugins
 
-    def pytest_addhooks(self, pluginmanager: Any) -> None:
-        """Hooks of ours in a conftest.py are no errors here; they are for the host."""
-
-        class Specs:
-            """One function for each hook."""
-
-        for name, arguments in self._request["hooks"]:
-            scope: dict[str, Any] = {}
-            exec(f"def {name}({', '.join(arguments)}): pass", scope)
-            setattr(Specs, name, staticmethod(pytest.hookspec(scope[name])))
-        pluginmanager.add_hookspecs(Specs)
-
     @pytest.hookimpl(hookwrapper=True)
     def pytest_load_initial_conftests(
-        self, parser: Any, args: list[str]
+        self, early_config: Any, parser: Any, args: list[str]
     ) -> Generator[None, Any, None]:
         """Once every option is known that ever will be, drop those that nobody here knows."""
         yield
@@ -151,6 +179,7 @@ class SessionPlugin:
             else:
                 known += arguments
         args[:] = [*self._request["positional"], *known]
+        early_config.pluginmanager.register(self._statuses, "isoenv-statuses")
 
     def pytest_configure(self, config: Any) -> None:
         """Know our marker; leave to the host what the host remembers between runs."""
@@ -165,6 +194,18 @@ class SessionPlugin:
             if config.pluginmanager.hasplugin(name):
                 config.pluginmanager.unregister(name=name)
 
+    def _know_hooks_of_the_host(self, config: Any) -> None:
+        """A conftest.py may have them for plugins of the host only; they are no errors here."""
+        specs: dict[str, Any] = {}
+        for name, arguments in self._request["hooks"]:
+            known = getattr(config.hook, name, None)
+            if known is None or not known.has_spec():
+                scope: dict[str, Any] = {}
+                exec(f"def {name}({', '.join(arguments)}): pass", scope)
+                specs[name] = staticmethod(pytest.hookspec(scope[name]))
+        if specs:
+            config.pluginmanager.add_hookspecs(type("HooksOfTheHost", (), specs))
+
     def _stand_in_for_junit(self, config: Any) -> None:
         """Where ``record_testsuite_property`` and ``record_xml_attribute`` look for the report."""
         try:
@@ -177,6 +218,7 @@ class SessionPlugin:
     def pytest_sessionstart(self, session: Any) -> None:
         """Remember the session: it knows why it was stopped."""
         self._session = session
+        self._know_hooks_of_the_host(session.config)
 
     # Collection
 
@@ -198,11 +240,17 @@ class SessionPlugin:
         here = {item.nodeid: item for item in items}
         wanted = self._request["ids"]
         if wanted is None:
-            self._host.send({"kind": "items", "items": [_described(item) for item in items]})
+            described = [_described(item) for item in items]
+            self._host.send({"kind": "items", "items": described, "plugins": self._plugins()})
             wanted = self._host.next_command()["run"]
         items[:] = [here[nodeid] for nodeid in wanted if nodeid in here]
         missing = [nodeid for nodeid in wanted if nodeid not in here]
         self._host.send({"kind": "collected", "missing": missing})
+
+    def _plugins(self) -> list[str]:
+        """The modules of plugins beside pytest's own, which have had their say on the items."""
+        plugins = self._config.pluginmanager.get_plugins()
+        return sorted({_module_of(plugin) for plugin in plugins if _is_foreign(plugin)})
 
     # Running
 
@@ -241,17 +289,37 @@ class SessionPlugin:
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         """Keep the report until the test has finished."""
-        self._reports.append(self._serialized(report))
+        self._reports.append((report, self._serialized(report)))
+
+    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self) -> Generator[None, Any, None]:
+        """A test is over when its protocol is: a plugin may try it several times in one."""
+        self._running = True
+        yield
+        self._running = False
+        self._send_tried(over=True)
+
+    def pytest_runtest_logstart(self) -> None:
+        """If the test has been tried before, that was not its last word."""
+        self._send_tried(over=False)
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
-        """Send all reports of the test at once."""
+        """All reports of a test, or of one try, go at once."""
         if not self._host.is_ours:
             _exit(0)  # a test forked, and let the child return to where the parent will be, too
-        self._send_reports(nodeid)
+        self._gather(nodeid)
+        if not self._running:  # a plugin with a loop of its own leaves the protocol out
+            self._send_tried(over=True)
 
-    def _send_reports(self, nodeid: str) -> None:
-        reports, self._reports = self._reports, []
-        self._host.send({"kind": "test", "id": nodeid, "reports": reports})
+    def _gather(self, nodeid: str) -> None:
+        kept, self._reports = self._reports, []
+        reports = [self._statuses.added(self._config, *reported) for reported in kept]
+        self._tried = {"kind": "test", "id": nodeid, "reports": reports}
+
+    def _send_tried(self, *, over: bool) -> None:
+        tried, self._tried = self._tried, None
+        if tried is not None:
+            self._host.send({**tried, "over": over})
 
     def _serialized(self, report: Any) -> Any:
         hook = self._config.hook.pytest_report_to_serializable
@@ -292,7 +360,8 @@ class SessionPlugin:
     def pytest_keyboard_interrupt(self, excinfo: Any) -> None:
         """Remember who ended the session: ``pytest.exit`` or Ctrl-C; what is known is known."""
         if self._reports:
-            self._send_reports(self._reports[0]["nodeid"])
+            self._gather(self._reports[0][0].nodeid)
+        self._send_tried(over=True)
         error = excinfo.value
         self.ending = {
             "why": getattr(error, "msg", None) or str(error),

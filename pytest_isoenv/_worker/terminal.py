@@ -6,7 +6,9 @@ asked for, and given back, so that one session has it at a time. Live logs are s
 
 from __future__ import annotations
 
-import os
+import io
+import sys
+import threading
 from typing import Any
 
 import pytest
@@ -14,18 +16,19 @@ import pytest
 
 def plugin(request: dict[str, Any], host: Any) -> Terminal:
     """This part as a plugin of the session."""
-    return Terminal(host)
+    return Terminal(request["width"], host)
 
 
 class Terminal:
     """Keeps the terminal's plugin silent, but while a debugger has the terminal."""
 
-    def __init__(self, host: Any) -> None:
+    def __init__(self, width: int, host: Any) -> None:
         self._host = host
+        self._width = width
         self._writer: Any = None
         self._has_it = False
         self._real: Any = None
-        self._nowhere = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+        self._nowhere = _Nowhere()
         self._running = ""
 
     def finish(self) -> None:
@@ -53,6 +56,7 @@ class Terminal:
         if reporter is None:
             return
         self._writer = reporter._tw
+        self._writer.fullwidth = self._width
         self._real, self._writer._file = self._writer._file, self._nowhere
         handler: Any = getattr(manager.getplugin("logging-plugin"), "log_cli_handler", None)
         if getattr(handler, "stream", None) is reporter:
@@ -113,6 +117,20 @@ class Terminal:
     def live_log(self, kind: str, text: str) -> None:
         """Send a part of the live log of the running test."""
         self._host.send({"kind": "live log", "id": self._running, kind: text})
+
+
+class _Nowhere(io.StringIO):
+    """Takes what pytest prints while it runs tests; the host prints that.
+
+    Another thread that prints there has something of its own to say, and may be about to end the
+    process, as pytest-timeout does: that is kept with what the process writes to its stderr.
+    """
+
+    def write(self, text: str) -> int:
+        if threading.current_thread() is not threading.main_thread() and sys.__stderr__:
+            sys.__stderr__.write(text)
+            sys.__stderr__.flush()
+        return len(text)
 
 
 class _LiveLog:
