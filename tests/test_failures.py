@@ -190,7 +190,10 @@ DIES = """
 @pytest.mark.parametrize(
     ("how", "said"),
     [
-        ("os.kill(os.getpid(), signal.SIGKILL)", "was killed by signal SIGKILL"),
+        (
+            "os.kill(os.getpid(), signal.SIGKILL)",
+            "was killed by signal SIGKILL (the system's way when memory runs out)",
+        ),
         ("os.kill(os.getpid(), signal.SIGSEGV)", "was killed by signal SIGSEGV"),
         ("os._exit(3)", "exited with code 3"),
         ("os._exit(0)", "exited with code 0"),
