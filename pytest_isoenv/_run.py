@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pytest_isoenv import _config, _settings
+from pytest_isoenv import _config, _neighbours, _settings
 from pytest_isoenv._backends import builtin
 from pytest_isoenv._jobs import Job
 from pytest_isoenv._provision import Provisioner
@@ -152,11 +152,21 @@ class Run:
     @contextlib.contextmanager
     def conduct(self, session: pytest.Session) -> Iterator[None]:
         """While pytest's own loop runs what stays here, run the rest in environments."""
-        if hasattr(self._config, "workerinput"):
-            self._config.pluginmanager.register(_OneByOne(self, session), "isoenv-one-by-one")
+        if not self._conductor and not self.has_work(session.items):
             yield
             return
-        if self._conductor is None and not any(request_of(item) for item in session.items):
+        _neighbours.check(self._config)
+        try:
+            with self._conducting(session):
+                yield
+        finally:
+            if not self._config.option.in_env:
+                _neighbours.hold_back(self._config)
+
+    @contextlib.contextmanager
+    def _conducting(self, session: pytest.Session) -> Iterator[None]:
+        if hasattr(self._config, "workerinput"):
+            self._config.pluginmanager.register(_OneByOne(self, session), "isoenv-one-by-one")
             yield
             return
         conductor = self._conductor or self._new_conductor(session)
