@@ -12,6 +12,7 @@ import marshal
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -19,11 +20,11 @@ from typing import Any, cast
 import execnet
 from execnet import gateway_base, gateway_bootstrap
 
-from pytest_isoenv._process import describe_ending, interrupt, kill_group, spawn
+from pytest_isoenv._process import abort, describe_ending, interrupt, kill_group, spawn
 from pytest_isoenv.environment import Environment
 from pytest_isoenv.errors import WorkerError
 
-PROTOCOL = 1
+PROTOCOL = 2
 # As execnet does it, but without the current directory that ``-c`` puts in front of sys.path.
 _BOOTSTRAP = "import sys; del sys.path[: sys.path[:1] == ['']]; exec(eval(sys.stdin.readline()))"
 #: A worker's event, or None once there will be no more.
@@ -32,6 +33,12 @@ Deliver = Callable[["Event | None"], None]
 
 # How much of a dead worker's stderr is shown (bytes).
 _TAIL = 8192
+# How long the last words of a process that has gone may take to arrive (seconds).
+_LAG = 2.0
+# After these events a worker waits for the host; after all others it has something to do.
+_WAITS = ("items", "terminal wanted", "finish")
+# What a test that hangs may send for ever.
+_CHATTER = ("live log", "warning")
 
 
 class _Pipes(gateway_base.Popen2IO):
@@ -54,8 +61,8 @@ class Worker:
     ``deliver`` is called from a thread of the gateway with every event, in order, and at last
     with None (``over`` is set then), after which :meth:`ending` and :meth:`last_words` tell how
     it went. ``paused`` is set once a worker that collects for itself waits for :meth:`select`.
-    ``stdout`` and ``stderr`` are descriptors to write to; by default stdout goes nowhere and
-    stderr is kept.
+    ``streams`` are descriptors for the standard streams of what runs there, None for none; a
+    stderr of its own is kept. ``steps`` says that it is told test by test what to run.
     """
 
     def __init__(
@@ -63,21 +70,28 @@ class Worker:
         environment: Environment,
         cwd: Path,
         deliver: Deliver,
-        stdout: int | None = None,
-        stderr: int | None = None,
+        streams: Sequence[int | None] = (None, None, None),
+        *,
+        environ: Mapping[str, str] | None = None,
+        steps: bool = False,
     ) -> None:
         self._environment = environment
+        stderr = streams[2]
         self._stderr = tempfile.TemporaryFile() if stderr is None else None  # noqa: SIM115
         self._deliver = deliver
+        self._steps = steps
+        self._ending = threading.Lock()
         self.over = threading.Event()
         self.paused = threading.Event()
         self.awaits_selection = False
+        self.timed_out = 0.0
+        self._busy_since: float | None = None
         self._popen = spawn(
             [environment.python, "-c", _BOOTSTRAP],
-            environ=environment.environ,
+            environ={**environment.environ, **(environ or {})},
             cwd=cwd,
             stderr=self._stderr or stderr,
-            pass_fds=() if stdout is None else (stdout,),
+            pass_fds=[stream for stream in streams if stream is not None],
         )
 
     def start(self, request: Mapping[str, Any]) -> None:
@@ -85,32 +99,57 @@ class Worker:
 
         Raises :exc:`~pytest_isoenv.errors.WorkerError` where the process dies before it answers.
         """
+        self._busy_since = time.monotonic()
         spec = execnet.XSpec("popen//id=isoenv//execmodel=main_thread_only")
         try:
             pipes = cast("gateway_base.IO", _Pipes(self._popen))
             gateway_bootstrap.bootstrap_exec(pipes, spec)
             gateway = execnet.Gateway(pipes, spec)
-            self._channel = gateway.remote_exec(_source())
-            self._channel.send(marshal.dumps(dict(request), 4))
+            self._channel = gateway.remote_exec(_source("main"))
+            parts = {part: _source(part) for part in _parts(request)}
+            self._channel.send(marshal.dumps({**request, "parts": parts}, 4))
         except (OSError, EOFError, AssertionError) as error:
             self.paused.set()
             self.over.set()
             raise WorkerError(self._environment.name, self.ending(), self.last_words()) from error
         self._channel.setcallback(self._receive, endmarker=None)
+        threading.Thread(target=self._reap, name="isoenv-reaper", daemon=True).start()
+
+    def _reap(self) -> None:
+        """A process that has gone is over, even where a child of its holds its connection open."""
+        self._popen.wait()
+        if not self.over.wait(_LAG):
+            kill_group(self._popen)
+            if not self.over.wait(_LAG):
+                self._receive(None)
 
     def _receive(self, data: object) -> None:
         if data is None:
-            self.paused.set()
-            self.over.set()
-            self._deliver(None)
+            self._end()
             return
         event = marshal.loads(cast("bytes", data))
+        self._note_life(event["kind"])
         if event["kind"] == "hello":
             self._check(event)
         if event["kind"] == "items":
             self.awaits_selection = True
             self.paused.set()
         self._deliver(event)
+
+    def _note_life(self, kind: str) -> None:
+        if kind in _WAITS or (self._steps and kind == "test"):
+            self._busy_since = None
+        elif kind not in _CHATTER:
+            self._busy_since = time.monotonic()
+
+    def _end(self) -> None:
+        with self._ending:
+            if self.over.is_set():
+                return
+            self._busy_since = None
+            self.paused.set()
+            self.over.set()
+        self._deliver(None)
 
     def _check(self, hello: Event) -> None:
         """Isolation is checked, not hoped for: the worker says where it runs."""
@@ -124,9 +163,41 @@ class Worker:
     def select(self, ids: Sequence[str]) -> None:
         """Let a worker that has collected run these tests, in this order."""
         self.awaits_selection = False
+        self._command({"run": list(ids)})
+
+    def step(self, nodeid: str, following: str | None) -> None:
+        """Let a worker that takes steps run a test; ``following`` is what it will likely run next.
+
+        Fixtures that the next test has in common with this one stay.
+        """
+        self._command({"step": [nodeid, following]})
+
+    def last_step(self) -> None:
+        """There is no further test for a worker that takes steps: its fixtures are torn down."""
+        self._command({"step": None})
+
+    def lend_terminal(self) -> None:
+        """What a worker asked for: until it says so, the terminal is its own."""
+        self._command({"terminal": True})
+        self._busy_since = None
+
+    def _command(self, command: Mapping[str, Any]) -> None:
+        self._busy_since = time.monotonic()
         # It may have gone; then the end of its events says so.
         with contextlib.suppress(OSError):
-            self._channel.send(marshal.dumps({"run": list(ids)}, 4))
+            self._channel.send(marshal.dumps(dict(command), 4))
+
+    def silence(self) -> float:
+        """For how long (seconds) it has had something to do and has given no sign of life."""
+        since = self._busy_since
+        return 0.0 if since is None else time.monotonic() - since
+
+    def time_out(self, limit: float) -> None:
+        """End a worker that has been silent for too long; it is to write where it stands."""
+        self.timed_out = limit
+        abort(self._popen)
+        if not self.wait(_LAG):
+            self.kill()
 
     def interrupt(self) -> None:
         """What Ctrl-C does: fixtures are torn down, then the session ends."""
@@ -168,7 +239,9 @@ class Worker:
 
     def ending(self) -> str:
         """How the process ended, in words."""
-        self.wait(2)
+        if self.timed_out:
+            return f"gave no sign of life for {self.timed_out:g} s (--env-timeout) and was ended"
+        self.wait(_LAG)
         return describe_ending(self._popen.poll())
 
     def remote_error(self) -> str:
@@ -190,5 +263,10 @@ class Worker:
         return self._stderr.read().decode("utf-8", "replace")
 
 
-def _source() -> str:
-    return importlib.resources.files("pytest_isoenv").joinpath("_worker.py").read_text("utf-8")
+def _parts(request: Mapping[str, Any]) -> list[str]:
+    return ["session", "terminal", "words", *(["coverage"] if request.get("coverage") else [])]
+
+
+def _source(part: str) -> str:
+    directory = importlib.resources.files("pytest_isoenv").joinpath("_worker")
+    return directory.joinpath(f"{part}.py").read_text("utf-8")

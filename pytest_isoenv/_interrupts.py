@@ -33,3 +33,48 @@ def deferred(wake: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, usual)
+
+
+@contextlib.contextmanager
+def passed_on(to: Callable[[], None]) -> Iterator[None]:
+    """While this lasts, SIGINT is somebody else's: ``to`` is called with each."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    usual = signal.signal(signal.SIGINT, lambda number, frame: to())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
+
+
+def obey_the_others() -> Callable[[], None]:
+    """From now on SIGTERM, and SIGHUP of a closed terminal, do what Ctrl-C does.
+
+    pytest would die of them on the spot, with processes and directories left behind. Whoever
+    handles or ignores them keeps to that. Returns a function that undoes it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return lambda: None
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        interrupt = signal.getsignal(signal.SIGINT)
+        if callable(interrupt):
+            interrupt(number, frame)
+        else:
+            raise KeyboardInterrupt
+
+    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    ours = [
+        number
+        for number in (getattr(signal, name) for name in names)
+        if signal.getsignal(number) is signal.SIG_DFL
+    ]
+    for number in ours:
+        signal.signal(number, handler)
+
+    def undo() -> None:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
+
+    return undo

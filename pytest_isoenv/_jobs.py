@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pytest
 
 from pytest_isoenv._gateway import Event, Worker
 from pytest_isoenv._relay import Relay, Warned
 from pytest_isoenv._requests import Request
-from pytest_isoenv._select import request_of
+from pytest_isoenv._select import id_there, request_of
 from pytest_isoenv._summary import Record
 from pytest_isoenv.environment import Environment
 
@@ -38,6 +39,8 @@ class Job:
         self.positional = positional
         self.found: list[Event] | None = None
         self.plugins: frozenset[str] = frozenset()
+        self.uncollected: list[Mapping[str, Any]] = []
+        self.step: tuple[str, str | None] | None = None
         self.failure: tuple[str, str] | None = None
         self._config = config
         self._already_warned = already_warned
@@ -51,8 +54,22 @@ class Job:
 
     def take(self, items: Sequence[pytest.Item]) -> None:
         """These are the job's items from now on."""
+        self.items = list(items)
         self.relay = Relay(self._config, self.record, items, self._already_warned)
         self.files = list(dict.fromkeys(str(item.path) for item in items))
+
+    def step_to(self, item: pytest.Item, following: pytest.Item | None) -> None:
+        """This item alone waits for its result; ``following`` is what will likely come next."""
+        self.step = id_there(item), id_there(following) if following is not None else None
+        self.relay.waiting = {id_there(item): item}
+        for report in self.uncollected:
+            self.relay.collection(report)
+
+    @property
+    def ids(self) -> list[str]:
+        """What a worker that starts now is to run, as its environment names it."""
+        wanted = self.relay.waiting.values() if self.step is None else self.items
+        return [id_there(item) for item in wanted]
 
 
 def by_request(items: Sequence[pytest.Item]) -> dict[Request, list[pytest.Item]]:

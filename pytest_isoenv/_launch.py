@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,15 @@ from pytest_isoenv import _options, hookspecs
 class Launch:
     """The part of the workers' requests that all workers of a session share.
 
-    ``stdout`` and ``stderr`` are descriptors for what tests print with ``-s``; else None.
+    ``streams`` are copies of this process's standard streams, for what is not captured there, and
+    for debuggers; None for one that it does not have. Only with ``-s`` stderr is among them: it
+    is where a worker that dies leaves its last words.
     """
 
     def __init__(self, config: pytest.Config) -> None:
-        live = config.getoption("capture", "fd") == "no"
-        self.stdout = os.dup(1) if live else None
-        self.stderr = os.dup(2) if live else None
+        with _uncaptured(config):
+            wanted = (0, 1, 2) if config.getoption("capture", "fd") == "no" else (0, 1)
+            self.streams = [_copy(number) if number in wanted else None for number in range(3)]
         self._basetemp = _basetemp(config)
         self._common = self._shared(config)
 
@@ -38,7 +41,7 @@ class Launch:
             "markers": [line for line in config.getini("markers") if line.startswith("env(")],
             "hooks": _hooks(config),
             "junit_family": _junit_family(config),
-            "stdout": self.stdout,
+            "streams": self.streams,
             "width": config.get_terminal_writer().fullwidth,
         }
 
@@ -67,9 +70,39 @@ class Launch:
 
     def close(self) -> None:
         """Close the descriptors; workers have their own copies."""
-        for descriptor in (self.stdout, self.stderr):
+        for descriptor in self.streams:
             if descriptor is not None:
                 os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _uncaptured(config: pytest.Config) -> Iterator[None]:
+    """While this lasts, the standard streams are the user's own, stdin too.
+
+    pytest keeps stdin away all the time, and the others only while something runs.
+    """
+    manager: Any = config.pluginmanager.getplugin("capturemanager")
+    if manager is None:
+        yield
+        return
+    capturing = manager._global_capturing
+    ran = capturing is not None and capturing.is_started()
+    manager.suspend(in_=True)
+    try:
+        yield
+    finally:
+        manager.resume()
+        if not ran:
+            manager.suspend_global_capture(in_=False)
+
+
+def _copy(number: int) -> int | None:
+    if os.name != "posix":  # descriptors cannot be handed to another process
+        return None
+    try:
+        return os.dup(number)
+    except OSError:  # it is closed
+        return None
 
 
 def _basetemp(config: pytest.Config) -> Path | None:

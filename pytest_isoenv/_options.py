@@ -27,7 +27,7 @@ _HOST_ONLY = frozenset(
         "version", "markers", "fold_skipped", "force_short_summary", "debug", "traceconfig",
         "log_file", "log_file_mode", "log_file_level", "htmlpath", "self_contained_html", "css",
         # set for each worker
-        "basetemp", "file_or_dir", "in_env", "usepdb", "usepdb_cls", "trace",
+        "basetemp", "file_or_dir", "in_env",
         # distributing
         "numprocesses", "maxprocesses", "maxworkerrestart", "dist", "distload", "tx", "px",
         "loadgroup", "testrunuid", "rsyncdir", "rsyncignore", "looponfail", "maxschedchunk",
@@ -40,6 +40,8 @@ _OURS = "env_"
 
 # The destination that -v and -q share; --verbosity says its value in full.
 _VERBOSITY = "verbose"
+# Parsed into a module's name and a class's.
+_DEBUGGER = "usepdb_cls"
 
 
 def forwarded(config: pytest.Config) -> list[Option]:
@@ -145,6 +147,8 @@ def _written(action: argparse.Action, value: Any) -> Iterator[list[str]]:
     option = action.option_strings[-1]
     if action.dest == _VERBOSITY:
         yield [f"--verbosity={value}"]
+    elif action.dest == _DEBUGGER:
+        yield [f"{option}={':'.join(value)}"]
     elif action.nargs == 0:
         yield from _flag(action, option, value)
     elif isinstance(value, (list, tuple)):

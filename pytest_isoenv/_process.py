@@ -136,6 +136,12 @@ def interrupt(popen: subprocess.Popen[bytes]) -> None:
         popen.send_signal(signal.SIGINT)
 
 
+def abort(popen: subprocess.Popen[bytes]) -> None:
+    """End a process so that faulthandler, where it is enabled, writes where every thread stands."""
+    if popen.poll() is None:
+        popen.send_signal(signal.SIGABRT if hasattr(signal, "SIGABRT") else signal.SIGTERM)
+
+
 def kill_group(popen: subprocess.Popen[bytes]) -> None:
     """Kill a process and all that it started in its group; one that is gone is no error."""
     try:
@@ -153,7 +159,23 @@ def describe_ending(status: int | None) -> str:
         return "closed its connection and went on running"
     if status < 0:
         try:
-            return f"was killed by signal {signal.Signals(-status).name}"
+            name = signal.Signals(-status).name
         except ValueError:
-            return f"was killed by signal {-status}"
+            name = str(-status)
+        perhaps = " (the system's way when memory runs out)" if name == "SIGKILL" else ""
+        return f"was killed by signal {name}{perhaps}"
     return f"exited with code {status}"
+
+
+def kill_marked(name: str, value: str) -> None:
+    """Kill every process that has a variable of this value, whatever group it has moved to.
+
+    Where the system does not show processes' variables (no ``/proc``) nothing is done.
+    """
+    mark = f"{name}={value}".encode()
+    for directory in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark in (directory / "environ").read_bytes().split(b"\0"):
+                os.kill(int(directory.name), signal.SIGKILL)
+        except OSError:  # gone, or somebody else's
+            continue

@@ -105,16 +105,8 @@ class Relay:
         item = self.waiting.pop(nodeid)
         if outcome == "skipped" and isinstance(longrepr, str):
             longrepr = (str(item.path), (item.location[1] or 0) + 1, f"Skipped: {longrepr}")
-        report = pytest.TestReport(
-            nodeid=item.nodeid,
-            location=item.location,
-            keywords=dict.fromkeys(item.keywords, 1),
-            outcome=outcome,  # type: ignore[arg-type]
-            longrepr=longrepr,
-            when=when,  # type: ignore[arg-type]
-        )
         item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-        self._log(item, report)
+        self._log(item, _report(item, outcome, longrepr, when))
         item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
 
     def warning(self, event: Mapping[str, Any]) -> None:
@@ -137,6 +129,27 @@ class Relay:
             }
         )
 
+    def own_warning(self, text: str) -> None:
+        """A warning about the environment itself, in pytest's summary of warnings."""
+        message = warnings.WarningMessage(text, pytest.PytestWarning, "pytest-isoenv", 0)
+        self._config.hook.pytest_warning_recorded.call_historic(
+            kwargs={
+                "warning_message": message,
+                "when": "runtest",
+                "nodeid": "",
+                "location": None,
+            }
+        )
+
+    def name_of(self, nodeid: str) -> str:
+        """What the host calls a test of the environment."""
+        return self._names.get(nodeid, nodeid)
+
+    def late_teardown(self, item: pytest.Item, text: str) -> None:
+        """Fixtures of earlier tests were torn down after their last test was reported."""
+        text = f"fixtures of earlier tests in environment {self._name!r}, torn down late:\n{text}"
+        self._log(item, _report(item, "failed", text, "teardown"))
+
     def suite_property(self, name: str, value: str) -> None:
         """``record_testsuite_property`` was used there."""
         report = self._config.stash.get(xml_key, None)
@@ -146,6 +159,17 @@ class Relay:
     def xml_attribute(self, nodeid: str, name: str, value: str) -> None:
         """``record_xml_attribute`` was used there, by a test whose reports follow."""
         self._xml_attributes.append((nodeid, name, value))
+
+
+def _report(item: pytest.Item, outcome: Any, longrepr: Any, when: Any) -> pytest.TestReport:
+    return pytest.TestReport(
+        nodeid=item.nodeid,
+        location=item.location,
+        keywords=dict.fromkeys(item.keywords, 1),
+        outcome=outcome,
+        longrepr=longrepr,
+        when=when,
+    )
 
 
 # Where the host and a worker load the same files, and so meet the same warnings.

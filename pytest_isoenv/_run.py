@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,10 @@ from pytest_isoenv._select import Selector, request_of
 from pytest_isoenv._session import Conductor
 from pytest_isoenv._source_marks import env_marks
 from pytest_isoenv._status import Status
-from pytest_isoenv._summary import Record, header, lines, write_report
+from pytest_isoenv._summary import Account, Record, header, lines, united, write_report
 from pytest_isoenv.backend import Backend
 from pytest_isoenv.environment import Environment
 from pytest_isoenv.errors import ConfigError, InterpreterNotFound, Problem
-
-_NO_FAILURE = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
 
 
 class Run:
@@ -46,6 +44,7 @@ class Run:
         self.announced = False
         self._conductor: Conductor | None = None
         self._provided: dict[str, Record] = {}
+        self._of_workers: list[Account] = []
 
     @cached_property
     def _provisioner(self) -> Provisioner:
@@ -152,23 +151,21 @@ class Run:
     @contextlib.contextmanager
     def conduct(self, session: pytest.Session) -> Iterator[None]:
         """While pytest's own loop runs what stays here, run the rest in environments."""
-        if not self._conductor and not self.has_work(session.items):
+        if self._conductor is None and not self.has_work(session.items):
             yield
             return
         _neighbours.check(self._config)
+        steps = hasattr(self._config, "workerinput")
         try:
-            with self._conducting(session):
+            with self._step_by_step(session) if steps else self._side_by_side(session):
                 yield
         finally:
             if not self._config.option.in_env:
                 _neighbours.hold_back(self._config)
 
     @contextlib.contextmanager
-    def _conducting(self, session: pytest.Session) -> Iterator[None]:
-        if hasattr(self._config, "workerinput"):
-            self._config.pluginmanager.register(_OneByOne(self, session), "isoenv-one-by-one")
-            yield
-            return
+    def _side_by_side(self, session: pytest.Session) -> Iterator[None]:
+        """Environments run what is theirs while pytest's own loop runs the rest."""
         conductor = self._conductor or self._new_conductor(session)
         self._config.pluginmanager.register(_BetweenTests(conductor), "isoenv-between-tests")
         everything = session.items
@@ -182,21 +179,25 @@ class Run:
             session.items = everything
             conductor.end()
 
+    @contextlib.contextmanager
+    def _step_by_step(self, session: pytest.Session) -> Iterator[None]:
+        """Under pytest-xdist its scheduler says which item is next."""
+
+        def step(item: pytest.Item, following: pytest.Item | None) -> None:
+            (self._conductor or self._new_conductor(session)).step(item, following)
+
+        self._config.pluginmanager.register(_Steps(step), "isoenv-steps")
+        try:
+            yield
+        finally:
+            if self._conductor is not None:
+                self._conductor.end()
+
     def _new_conductor(self, session: pytest.Session) -> Conductor:
         self._conductor = Conductor(
-            session, self._provisioner, self._settings.jobs, Status(self._config)
+            session, self._provisioner, self._settings, Status(self._config)
         )
         return self._conductor
-
-    def run_one(self, session: pytest.Session, item: pytest.Item) -> None:
-        """Run one item in its environment, and wait for it."""
-        conductor = self._new_conductor(session)
-        try:
-            conductor.start([item])
-            conductor.finish()
-        finally:
-            conductor.end()
-            conductor.close()
 
     def provide(self, *args: Any, **fields: Any) -> Environment:
         """What the ``isoenv`` fixture gives; a missing interpreter may be a skip, as declared."""
@@ -211,18 +212,28 @@ class Run:
             raise
         return record.environment
 
-    def has_work(self, items: list[pytest.Item]) -> bool:
+    def has_work(self, items: Sequence[pytest.Item]) -> bool:
         """Whether one of these items runs in an environment."""
         return any(request_of(item) is not None for item in items)
 
     @property
-    def _records(self) -> list[Record]:
-        """One for each environment, whether tests ran in it or only the fixture gave it."""
+    def accounts(self) -> list[Account]:
+        """One for each environment, whether tests ran in it or only the fixture gave it.
+
+        Those of pytest-xdist's workers are united.
+        """
         of_tests = [job.record for job in self._conductor.jobs] if self._conductor else []
-        records = {(record.name, record.spec): record for record in of_tests}
-        for record in self._provided.values():
-            records.setdefault((record.name, record.spec), record)
-        return list(records.values())
+        records = [*of_tests, *self._provided.values()]
+        return united([*self._of_workers, *(record.account() for record in records)])
+
+    @property
+    def exit_code(self) -> int:
+        """The gravest with which a session in an environment ended (pytest's exit codes)."""
+        return max((account["exit_code"] for account in self.accounts), default=0)
+
+    def add_accounts(self, accounts: list[Account]) -> None:
+        """Take in what a worker of pytest-xdist did in environments."""
+        self._of_workers += accounts
 
     def header(self) -> str:
         """The line of the session's header."""
@@ -232,28 +243,22 @@ class Run:
     def summarize(self, terminal: pytest.TerminalReporter) -> None:
         """Write the summary's lines, where there is something to say."""
         verbosity = self._config.get_verbosity()
-        if verbosity >= 0 and self._records:
+        accounts = self.accounts
+        if verbosity >= 0 and accounts:
             terminal.write_sep("=", "environments")
-            for record in self._records:
-                for line in lines(record, verbosity):
+            for account in accounts:
+                for line in lines(account, verbosity):
                     terminal.write_line(line)
-        for record in self._records:
-            if record.words:
-                terminal.write_sep("=", f"plugins in {record.name}")
-                terminal.write_line(record.words)
-
-    def exit_status(self, status: int | pytest.ExitCode) -> int | pytest.ExitCode:
-        """How pytest is to exit: where all tests passed, a plugin there may have said otherwise."""
-        if status not in _NO_FAILURE or self._conductor is None:
-            return status
-        there = [job.finished["status"] for job in self._conductor.jobs if job.finished]
-        return next((status for status in there if status not in _NO_FAILURE), status)
+        for account in accounts:
+            if account["words"]:
+                terminal.write_sep("=", f"plugins in {account['name']}")
+                terminal.write_line(account["words"])
 
     def write_report(self) -> None:
         """Write ``--env-report``, if it was asked for."""
         path = self._config.option.env_report
         if path and not hasattr(self._config, "workerinput"):
-            write_report(self._config.invocation_params.dir / path, self._records)
+            write_report(self._config.invocation_params.dir / path, self.accounts)
 
     def close(self) -> None:
         """Leave no process and no throw-away directory."""
@@ -298,21 +303,19 @@ class _BetweenTests:
         return result
 
 
-class _OneByOne:
-    """Under pytest-xdist its scheduler says which item is next, so each is run by itself.
+class _Steps:
+    """Takes over the items of environments, one by one, as pytest comes to them."""
 
-    Outcomes are the same; module- and session-scoped fixtures are set up for each test.
-    """
-
-    def __init__(self, run: Run, session: pytest.Session) -> None:
-        self._run = run
-        self._session = session
+    def __init__(self, step: Callable[[pytest.Item, pytest.Item | None], None]) -> None:
+        self._step = step
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
+    def pytest_runtest_protocol(
+        self, item: pytest.Item, nextitem: pytest.Item | None
+    ) -> bool | None:
         if request_of(item) is None:
             return None
-        self._run.run_one(self._session, item)
+        self._step(item, nextitem)
         return True
 
 
@@ -326,6 +329,7 @@ def _settings_of(config: pytest.Config) -> _settings.Settings:
         jobs=_jobs(option.env_jobs),
         refresh=option.env_refresh,
         upgrade=option.env_upgrade,
+        timeout=_timeout(option.env_timeout),
         outputs=_outputs(config),
     )
 
@@ -344,3 +348,16 @@ def _jobs(text: str | None) -> int | None:
     if not text.isdigit() or int(text) < 1:
         raise ConfigError([Problem("--env-jobs", f"{text!r} is not a whole number from 1")])
     return int(text)
+
+
+def _timeout(text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        what = f"{text!r} is not a number of seconds above 0, such as 60 or 0.5"
+        raise ConfigError([Problem("--env-timeout", what)])
+    return seconds

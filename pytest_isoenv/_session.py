@@ -8,22 +8,29 @@ from __future__ import annotations
 
 import queue
 import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
+from pytest_isoenv._coverage import Measurement, library_of
 from pytest_isoenv._gateway import Event, Worker
-from pytest_isoenv._interrupts import deferred
+from pytest_isoenv._interrupts import deferred, obey_the_others
 from pytest_isoenv._jobs import Job, by_request
 from pytest_isoenv._launch import Launch
-from pytest_isoenv._process import Cancelled
+from pytest_isoenv._process import Cancelled, kill_marked
 from pytest_isoenv._provision import Provisioner
 from pytest_isoenv._relay import Warned
 from pytest_isoenv._requests import Request
+from pytest_isoenv._select import request_of
+from pytest_isoenv._settings import Settings
 from pytest_isoenv._status import Status
+from pytest_isoenv._terminal import Terminal
+from pytest_isoenv._watchdog import Watchdog
 from pytest_isoenv.environment import Environment
-from pytest_isoenv.errors import InterpreterNotFound, IsoenvError, WorkerError
+from pytest_isoenv.errors import CommandError, InterpreterNotFound, IsoenvError, WorkerError
+from pytest_isoenv.spec import EnvName
 
 # How long fixtures may take to be torn down after Ctrl-C, and a worker to exit (seconds).
 _GRACE = 10.0
@@ -31,6 +38,10 @@ _GRACE = 10.0
 _PATIENCE = 0.3
 # What pytest-timeout prints before it ends the process, which is its way with the thread method.
 _TIMEOUT = "+ Timeout +"
+# Events that count also when they come while the run is being ended.
+_SAID = frozenset({"test", "warning", "header", "words"})
+# Tells the processes of a run from all others, whatever group they have moved to.
+_MARK = "PYTEST_ISOENV_RUN"
 
 
 class Conductor:
@@ -40,7 +51,7 @@ class Conductor:
         self,
         session: pytest.Session,
         provisioner: Provisioner,
-        at_once: int,
+        settings: Settings,
         status: Status,
     ) -> None:
         self.jobs: list[Job] = []
@@ -49,13 +60,22 @@ class Conductor:
         self._provisioner = provisioner
         self._status = status
         self._events: queue.SimpleQueue[tuple[Job | None, Event | None]] = queue.SimpleQueue()
-        self._pool = ThreadPoolExecutor(at_once, thread_name_prefix="isoenv")
+        self._pool = ThreadPoolExecutor(settings.jobs, thread_name_prefix="isoenv")
         self._open: set[Job] = set()
         self._stopping = False
         self._alone = False
         self._launch = Launch(self._config)
         self._workers: list[Worker] = []
+        self._watchdog = Watchdog(self._workers, settings.timeout)
+        self._watchdog.start()
         self._already_warned = Warned(self._config)
+        self._terminal = Terminal(self._config)
+        self._measurement = Measurement.under_way()
+        # A worker of pytest-xdist is told from test to test what comes next, and tells its own.
+        self._steps = hasattr(self._config, "workerinput")
+        self._current: pytest.Item | None = None
+        self._mark = uuid.uuid4().hex
+        self._disobey = obey_the_others()
 
     # In the main thread
 
@@ -92,9 +112,56 @@ class Conductor:
         for request, members in groups.items():
             self._add(Job(self._config, request, members, self._already_warned))
 
+    def step(self, item: pytest.Item, following: pytest.Item | None) -> None:
+        """Run one item; returns when it has its result. After the last, fixtures are torn down."""
+        job = self._stepping(item)
+        self._current = item
+        job.step_to(item, self._next_in(job, item, following))
+        with deferred(self._interrupt):
+            if job.failure is not None:
+                self._fail(job, *job.failure)
+            elif job.relay.waiting:
+                self._open.add(job)
+                self._submit(job)
+            while job.relay.waiting and job in self._open:
+                self._handle(*self._next())
+            if following is None:
+                self._last_steps()
+        self._current = None
+
+    def _stepping(self, item: pytest.Item) -> Job:
+        request = request_of(item)
+        assert request is not None
+        for job in self.jobs:
+            if job.request == request:
+                break
+        else:
+            job = Job(self._config, request, [], self._already_warned)
+            self.jobs.append(job)
+        if not job.items:
+            job.take(by_request(self._session.items)[request])
+        return job
+
+    def _next_in(
+        self, job: Job, item: pytest.Item, following: pytest.Item | None
+    ) -> pytest.Item | None:
+        """What its environment will likely run next: fixtures that both need are kept for it.
+
+        Should the scheduler decide otherwise, they are torn down before the next test begins.
+        """
+        if following is None or request_of(following) == job.request:
+            return following
+        index = job.items.index(item)
+        return next(iter(job.items[index + 1 :]), None)
+
+    def _last_steps(self) -> None:
+        for job in self._open:
+            if job.worker is not None:
+                job.worker.last_step()
+        while self._open:
+            self._handle(*self._next())
+
     def _add(self, job: Job) -> None:
-        if any(self._config.getoption(name, False) for name in ("usepdb", "trace")):
-            job.record.note("--pdb and --trace are not passed on: they stop tests on the host")
         self.jobs.append(job)
         self._open.add(job)
         self._submit(job)
@@ -168,12 +235,15 @@ class Conductor:
             for worker in running:
                 worker.kill()
             self._pool.shutdown(wait=True, cancel_futures=True)
+            self._watchdog.stop()
+            if self._measurement is not None:
+                self._measurement.take_in()
 
     def _log_the_rest(self) -> None:
         """Results that came while the run was being ended are results all the same."""
         while not self._events.empty():
             job, event = self._events.get()
-            if event is not None and event["kind"] in ("test", "warning"):
+            if event is not None and event["kind"] in _SAID:
                 self._handle(job, event)
 
     def close(self) -> None:
@@ -182,7 +252,12 @@ class Conductor:
             worker.dismiss()
         for worker in self._workers:
             worker.close(_GRACE)
+        if self._workers:
+            kill_marked(_MARK, self._mark)
         self._launch.close()
+        if self._measurement is not None:
+            self._measurement.close()
+        self._disobey()
 
     def _handle(self, job: Job | None, event: Event | None) -> None:
         if job is None:
@@ -225,6 +300,7 @@ class Conductor:
 
     def _on_collect(self, job: Job, event: Event) -> None:
         if not job.finds:
+            job.uncollected.append(event["report"])
             job.relay.collection(event["report"])
         elif job.found is None:
             job.relay.collection_report(event["report"], alone=self._alone)
@@ -252,6 +328,30 @@ class Conductor:
     def _on_words(self, job: Job, event: Event) -> None:
         job.record.add_words(event["text"])
 
+    def _on_unmeasured(self, job: Job, event: Event) -> None:
+        job.record.note(f"coverage was not measured: {event['why']}")
+        job.relay.own_warning(
+            f"coverage is not measured in environment {job.name!r}: {event['why']}"
+        )
+
+    def _on_live_log(self, job: Job, event: Event) -> None:
+        self._terminal.live_log(event, job.relay.name_of(event["id"]))
+
+    def _on_terminal_wanted(self, job: Job, event: Event) -> None:
+        assert job.worker is not None
+        self._status.clear()
+        meanwhile: list[tuple[Job | None, Event | None]]
+        meanwhile = self._terminal.lend(job.worker, job, lambda: self._events.get())
+        for of, other in meanwhile:
+            self._handle(of, other)
+
+    def _on_terminal_back(self, job: Job, event: Event) -> None:
+        """It was lent no longer: the worker is over."""
+
+    def _on_late_teardown(self, job: Job, event: Event) -> None:
+        if self._current is not None:
+            job.relay.late_teardown(self._current, event["text"])
+
     def _on_internal_error(self, job: Job, event: Event) -> None:
         job.internal_error = event["text"]
 
@@ -266,6 +366,10 @@ class Conductor:
 
     def _on_finish(self, job: Job, event: Event) -> None:
         job.finished = event
+        if event["status"] != pytest.ExitCode.NO_TESTS_COLLECTED:  # there may have been none for it
+            job.record.exit_code = max(job.record.exit_code, event["status"])
+        if job.internal_error:
+            job.record.note(f"its session ended in an internal error:\n{job.internal_error}")
         assert job.worker is not None
         job.worker.let_go()
 
@@ -286,6 +390,11 @@ class Conductor:
         "suite property": _on_suite_property,
         "xml attribute": _on_xml_attribute,
         "test": _on_test,
+        "unmeasured": _on_unmeasured,
+        "live log": _on_live_log,
+        "terminal wanted": _on_terminal_wanted,
+        "terminal back": _on_terminal_back,
+        "late teardown": _on_late_teardown,
         "internal error": _on_internal_error,
         "finish": _on_finish,
         "bug": _on_bug,
@@ -295,6 +404,8 @@ class Conductor:
         """The worker will send nothing more; decide what becomes of tests without a result."""
         assert job.worker is not None
         unknown = job.finds and job.found is None
+        if not self._stopping and job.finished is not None:
+            self._obey_ending(job.finished["ending"])
         if self._stopping or not (job.relay.waiting or unknown):
             self._open.discard(job)
             return
@@ -302,7 +413,7 @@ class Conductor:
             self._ended_early(job, job.finished)
         elif job.collected and not job.internal_error:
             self._crashed(job, job.worker)
-            if job.relay.waiting:
+            if job.relay.waiting and not self._steps:
                 self._submit(job)
                 return
         else:
@@ -311,15 +422,17 @@ class Conductor:
             self._fail(job, "failed", str(error))
         self._open.discard(job)
 
-    def _ended_early(self, job: Job, finish: Event) -> None:
-        ending = finish["ending"]
-        if ending is not None and ending["exit"]:
-            raise pytest.exit.Exception(ending["why"], ending["returncode"])
-        if ending is not None:
-            self._session.shouldstop = ending["why"]
+    def _obey_ending(self, ending: Event | None) -> None:
+        """What stopped the session there stops this one."""
+        if ending is None:
             return
-        if self._session.shouldfail:
-            return  # it has met --maxfail by itself
+        if ending["exit"]:
+            raise pytest.exit.Exception(ending["why"], ending["returncode"])
+        self._session.shouldstop = ending["why"]
+
+    def _ended_early(self, job: Job, finish: Event) -> None:
+        if finish["ending"] is not None or self._session.shouldfail:
+            return  # it was stopped, or has met --maxfail by itself
         assert job.worker is not None
         code = f"ended with exit code {finish['status']} before it ran them"
         words = job.internal_error or job.worker.last_words()
@@ -348,34 +461,60 @@ class Conductor:
         except (IsoenvError, Cancelled, OSError) as error:
             self._events.put((job, {"kind": "failed", "error": error}))
             return
+        if job.step is not None:
+            worker.step(*job.step)
+            return
         # Between collecting and running, a worker gives up its place among those at work.
         (worker.paused if collects else worker.over).wait()
 
     def _worker_of(self, job: Job, environment: Environment) -> Worker:
-        if job.worker is not None and job.worker.awaits_selection:
-            job.worker.select(list(job.relay.waiting))
-            return job.worker
-        return self._start_worker(job, environment)
+        worker = job.worker
+        if worker is None or worker.over.is_set():
+            return self._start_worker(job, environment)
+        if worker.awaits_selection:
+            worker.select(job.ids)
+        return worker
 
     def _start_worker(self, job: Job, environment: Environment) -> Worker:
         job.generation += 1
         job.collected, job.finished = False, None
+        place = f"{self.jobs.index(job)}-{job.name}-{job.generation}"
+        ids = None if job.finds and job.found is None else job.ids
+        files = None if job.finds else job.files
+        request = self._launch.request(place, ids, files, job.positional)
+        request["steps"] = self._steps
+        request["coverage"] = self._measuring(job, environment, place)
         worker = Worker(
             environment,
             self._config.invocation_params.dir,
             lambda event: self._events.put((job, event)),
-            self._launch.stdout,
-            self._launch.stderr,
+            self._launch.streams,
+            environ={_MARK: self._mark},
+            steps=self._steps,
         )
         job.worker = worker
         self._workers.append(worker)
-        place = f"{self.jobs.index(job)}-{job.name}-{job.generation}"
-        ids = None if job.finds and job.found is None else list(job.relay.waiting)
-        files = None if job.finds else job.files
-        worker.start(self._launch.request(place, ids, files, job.positional))
+        worker.start(request)
         if self._stopping:
             worker.kill()
         return worker
+
+    def _measuring(self, job: Job, environment: Environment, place: str) -> Event | None:
+        """How the worker measures coverage; None where it does not."""
+        if self._measurement is None:
+            return None
+        misfit = self._measurement.misfit(environment)
+        if misfit:
+            self._events.put((job, {"kind": "unmeasured", "why": misfit}))
+            return None
+        library = None
+        for spec in self._measurement.tools(job.spec, environment):
+            try:
+                library = library_of(self._provisioner.environment(EnvName("coverage"), spec))
+                break
+            except (CommandError, InterpreterNotFound):
+                continue  # the worker says that it has none
+        return self._measurement.request(environment, library, place)
 
     def notify(self, name: str) -> None:
         """Called from a job's thread when its environment takes work."""

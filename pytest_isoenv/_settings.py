@@ -27,6 +27,8 @@ _HOST_ONLY = frozenset(
         "CONDA_PREFIX",
         "CONDA_DEFAULT_ENV",
         "PYTEST_CURRENT_TEST",
+        "COVERAGE_PROCESS_CONFIG",
+        "COVERAGE_PROCESS_START",
         "PYTEST_VERSION",
     }
 )
@@ -99,9 +101,10 @@ class Settings:
     """How this run uses the machine.
 
     ``root`` is the directory that relative paths of declarations start from. ``jobs`` bounds the
-    environments that are built and run at once. With ``refresh`` every environment is ephemeral;
-    with ``upgrade`` kept resolutions are made anew. ``outputs`` are files that the run writes,
-    and so no part of what it tests.
+    environments that are built and run at once; ``timeout`` is how long (seconds) one may give no
+    sign of life while it has something to do, None for ever. With ``refresh`` every environment is
+    ephemeral; with ``upgrade`` kept resolutions are made anew. ``outputs`` are files that the run
+    writes, and so no part of what it tests.
     """
 
     root: Path
@@ -109,6 +112,7 @@ class Settings:
     jobs: int
     refresh: bool
     upgrade: bool
+    timeout: float | None
     environ: Mapping[str, str]
     outputs: frozenset[Path] = frozenset()
 
@@ -144,6 +148,7 @@ def gather(
     jobs: int | None = None,
     refresh: bool = False,
     upgrade: bool = False,
+    timeout: float | None = None,
     outputs: Iterable[Path] = (),
 ) -> Settings:
     """The settings of this process; what is not given is found out.
@@ -156,6 +161,7 @@ def gather(
         jobs=jobs or usable_cpus(),
         refresh=refresh,
         upgrade=upgrade,
+        timeout=timeout,
         environ=dict(os.environ),
         outputs=frozenset(outputs),
     )

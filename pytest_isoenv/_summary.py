@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,10 @@ from pytest_isoenv.spec import EnvName, EnvSpec
 _GRAVITY = ("passed", "skipped", "xfailed", "xpassed", "failed", "error")
 
 
+#: What one environment did in a run, as plain data: the report for machines is made of these.
+Account = dict[str, Any]
+
+
 @dataclasses.dataclass
 class Record:
     """What one environment did in this run; filled in while it goes on."""
@@ -28,6 +32,7 @@ class Record:
     spec: EnvSpec
     environment: Environment | None = None
     error: str = ""
+    exit_code: int = 0
     tests: dict[str, str] = dataclasses.field(default_factory=dict)
     notes: list[str] = dataclasses.field(default_factory=list)
     words: str = ""
@@ -49,16 +54,58 @@ class Record:
         """Remember what its plugins have printed at the end."""
         self.words = "\n".join(part for part in (self.words, text.strip("\n")) if part)
 
-    @property
-    def outcomes(self) -> dict[str, int]:
-        """How many tests ended how."""
-        counts = Counter(self.tests.values())
-        return {outcome: counts[outcome] for outcome in _GRAVITY if counts[outcome]}
+    def account(self) -> Account:
+        """What it did as plain data, which can go from one process to another."""
+        environment = self.environment
+        return {
+            "name": self.name,
+            "asked": redact(self.spec.asked_for()),
+            "key": environment.key if environment else None,
+            "path": str(environment.path) if environment else None,
+            "python": environment.version if environment else self.spec.python,
+            "requirements": [redact(text) for text in self.spec.requirements],
+            "packages": dict(environment.packages) if environment else {},
+            "provisioned": environment.provisioned if environment else "failed",
+            "seconds": environment.seconds if environment else 0.0,
+            "why": environment.why if environment else "",
+            "error": self.error,
+            "exit_code": int(self.exit_code),
+            "notes": list(self.notes),
+            "words": self.words,
+            "tests": dict(self.tests),
+        }
 
-    @property
-    def provisioned(self) -> str:
-        """``cached``, ``built``, ``ephemeral``, or ``failed``."""
-        return self.environment.provisioned if self.environment else "failed"
+
+def united(accounts: Iterable[Account]) -> list[Account]:
+    """One account for each environment, from those of several processes."""
+    found: dict[tuple[str, str], Account] = {}
+    for account in accounts:
+        identity = (account["name"], account["asked"])
+        found[identity] = _both(found[identity], account) if identity in found else account
+    return list(found.values())
+
+
+# Of what processes say of one environment, the later word here tells more.
+_TELLING = ("failed", "cached", "built", "ephemeral")
+
+
+def _both(one: Account, other: Account) -> Account:
+    first = max(one, other, key=lambda account: _TELLING.index(account["provisioned"]))
+    return {
+        **first,
+        "why": one["why"] or other["why"],
+        "error": one["error"] or other["error"],
+        "exit_code": max(one["exit_code"], other["exit_code"]),
+        "notes": list(dict.fromkeys([*one["notes"], *other["notes"]])),
+        "words": "\n".join(filter(None, [one["words"], other["words"]])),
+        "tests": {**one["tests"], **other["tests"]},
+    }
+
+
+def _outcomes(account: Account) -> dict[str, int]:
+    """How many tests ended how."""
+    counts = Counter(account["tests"].values())
+    return {outcome: counts[outcome] for outcome in _GRAVITY if counts[outcome]}
 
 
 def header(declarations: Declarations, cache: Path) -> str:
@@ -67,48 +114,31 @@ def header(declarations: Declarations, cache: Path) -> str:
     return f"isoenv: {f'declared {names}; ' if names else ''}cache {cache}"
 
 
-def lines(record: Record, verbosity: int) -> Iterable[str]:
+def lines(account: Account, verbosity: int) -> Iterable[str]:
     """What the terminal says of an environment at the end."""
-    counts = ", ".join(f"{count} {outcome}" for outcome, count in record.outcomes.items())
-    asked = record.spec.python or "of the host"
-    python = record.environment.version if record.environment else asked
-    parts = [f"{record.name}: Python {python}", redact(record.spec.asked_for()), _how(record)]
+    name = account["name"]
+    counts = ", ".join(f"{count} {outcome}" for outcome, count in _outcomes(account).items())
+    python = f"Python {account['python'] or 'of the host'}"
+    parts = [f"{name}: {python}", account["asked"], _how(account)]
     yield "; ".join([*parts, counts] if counts else parts)
-    if record.environment is not None and record.environment.why:
-        yield f"  rebuilding {record.name}: {record.environment.why}"
-    if record.environment is not None and verbosity > 0:
-        yield f"  key {record.environment.key}, path {record.environment.path}"
-        packages = record.environment.packages
-        yield f"  packages {', '.join(f'{name} {packages[name]}' for name in packages)}"
-    for note in record.notes:
+    if account["why"]:
+        yield f"  rebuilding {name}: {account['why']}"
+    if account["path"] is not None and verbosity > 0:
+        yield f"  key {account['key']}, path {account['path']}"
+        packages = account["packages"].items()
+        yield f"  packages {', '.join(f'{package} {version}' for package, version in packages)}"
+    for note in account["notes"]:
         yield f"  {note}"
 
 
-def _how(record: Record) -> str:
-    if record.environment is None:
+def _how(account: Account) -> str:
+    how = account["provisioned"]
+    if how == "failed":
         return "not provisioned"
-    how, seconds = record.environment.provisioned, record.environment.seconds
-    return how if how == "cached" else f"{how} in {seconds:.1f} s"
+    return how if how == "cached" else f"{how} in {account['seconds']:.1f} s"
 
 
-def write_report(path: Path, records: Iterable[Record]) -> None:
+def write_report(path: Path, accounts: Iterable[Account]) -> None:
     """Write the report for machines; its form is in the reference documentation."""
-    write_json(path, {"version": 1, "environments": [_as_json(record) for record in records]})
-
-
-def _as_json(record: Record) -> Mapping[str, Any]:
-    environment = record.environment
-    return {
-        "name": record.name,
-        "key": environment.key if environment else None,
-        "path": str(environment.path) if environment else None,
-        "python": environment.version if environment else None,
-        "requirements": [redact(text) for text in record.spec.requirements],
-        "packages": dict(environment.packages) if environment else {},
-        "provisioned": record.provisioned,
-        "seconds": environment.seconds if environment else 0.0,
-        "why": environment.why if environment else "",
-        "error": record.error,
-        "outcomes": record.outcomes,
-        "tests": record.tests,
-    }
+    environments = [{**account, "outcomes": _outcomes(account)} for account in accounts]
+    write_json(path, {"version": 1, "environments": environments})

@@ -54,6 +54,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="How many environments are built and run at once (default: the number of CPUs)",
     )
     group.addoption(
+        "--env-timeout",
+        metavar="SECONDS",
+        help="End a test in an environment, or a collection there, that takes longer (default: "
+        "never); it fails with the place where it stood, and the rest run",
+    )
+    group.addoption(
         "--env-cache-dir",
         metavar="DIR",
         help="Where environments are kept (default: pytest-isoenv in the user's cache directory)",
@@ -127,9 +133,15 @@ def _declares(config: pytest.Config) -> bool:
         return False
 
 
+def _only_distributes(config: pytest.Config) -> bool:
+    """Whether pytest-xdist's workers do everything, collecting too."""
+    return bool(config.getoption("dist", "no") != "no")
+
+
 def _asks(config: pytest.Config) -> bool:
     option = config.option
-    return bool(option.env_report or option.env_jobs or option.in_env)
+    asked = (option.env_report, option.env_jobs, option.env_timeout, option.in_env)
+    return any(map(bool, asked))
 
 
 def _may_declare(module: pytest.Module) -> bool:
@@ -204,13 +216,8 @@ def pytest_make_collect_report(
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection(session: pytest.Session) -> bool | None:
     """With ``--in-env``, environments collect; the host selects among what they found."""
-    if not session.config.option.in_env:
+    if not session.config.option.in_env or _only_distributes(session.config):
         return None
-    if session.config.getoption("dist", "no") != "no":
-        raise pytest.UsageError(
-            "--in-env does not go with pytest-xdist's -n: leave -n out; --env-jobs says how many "
-            "environments run at once"
-        )
     from pytest_isoenv.errors import ConfigError, StoreError
 
     try:
@@ -280,11 +287,24 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Take over an environment's exit code; write the report for machines."""
+    """Write the report for machines; a worker of pytest-xdist hands in its share of it."""
     run = session.config.stash.get(_RUN, None)
-    if run is not None:
-        session.exitstatus = run.exit_status(session.exitstatus)
+    if run is None:
+        return
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["isoenv"] = run.accounts
+    else:
         run.write_report()
+        # Plugins there may have failed the session for reasons of their own, not only for tests.
+        session.exitstatus = session.exitstatus or run.exit_code
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take in what a worker of pytest-xdist did in environments."""
+    accounts = getattr(node, "workeroutput", {}).get("isoenv")
+    if accounts:
+        run_of(node.config).add_accounts(accounts)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -12,12 +12,16 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from pytest_isoenv import _gateway, _settings, _worker
+from pytest_isoenv import _gateway, _settings
 from pytest_isoenv._interpreters import OLDEST, Interpreters
 from pytest_isoenv._process import Processes
+from pytest_isoenv._worker import main as worker
 from pytest_isoenv.errors import InterpreterNotFound
 
-SOURCE = Path(_worker.__file__).read_text(encoding="utf-8")
+PARTS = [part for part in Path(worker.__file__).parent.glob("*.py") if part.stem != "__init__"]
+SOURCES = {part.stem: part.read_text(encoding="utf-8") for part in PARTS}
+
+each_part = pytest.mark.parametrize("part", sorted(SOURCES))
 
 
 class Color(str, enum.Enum):
@@ -40,11 +44,12 @@ class Opaque:
         return "<opaque>"
 
 
-def test_the_source_parses_on_the_oldest_target_python():
-    ast.parse(SOURCE, feature_version=OLDEST)
+@each_part
+def test_the_source_parses_on_the_oldest_target_python(part):
+    ast.parse(SOURCES[part], feature_version=OLDEST)
 
 
-def test_the_source_compiles_on_a_real_interpreter_of_the_oldest_version(tmp_path):
+def test_the_sources_load_on_a_real_interpreter_of_the_oldest_version(tmp_path):
     version = ".".join(map(str, OLDEST))
     try:
         settings = _settings.gather(tmp_path, cache=tmp_path)
@@ -53,17 +58,20 @@ def test_the_source_compiles_on_a_real_interpreter_of_the_oldest_version(tmp_pat
         pytest.skip(f"there is no Python {version} on this machine")
     # Stands in for pytest: what else is imported and annotated must work there.
     (tmp_path / "pytest.py").write_text("def hookimpl(*a, **k):\n    return lambda f: f\n")
-    (tmp_path / "worker.py").write_text(SOURCE)
-    code = "import sys; sys.path.insert(0, sys.argv[1]); import worker; print(worker.PROTOCOL)"
+    for part, source in SOURCES.items():
+        (tmp_path / f"isoenv_{part}.py").write_text(source)
+    imports = "".join(f"import isoenv_{part}; " for part in SOURCES)
+    code = f"import sys; sys.path.insert(0, sys.argv[1]); {imports}print(isoenv_main.PROTOCOL)"
     ended = subprocess.run(
         [python.executable, "-I", "-c", code, tmp_path], capture_output=True, text=True, check=False
     )
-    assert ended.stdout == f"{_worker.PROTOCOL}\n", ended.stderr
+    assert ended.stdout == f"{worker.PROTOCOL}\n", ended.stderr
 
 
-def test_the_source_needs_nothing_but_the_standard_library_and_pytest():
+@each_part
+def test_the_source_needs_nothing_but_the_standard_library_and_pytest(part):
     found = set()
-    for node in ast.walk(ast.parse(SOURCE)):
+    for node in ast.walk(ast.parse(SOURCES[part])):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -73,11 +81,11 @@ def test_the_source_needs_nothing_but_the_standard_library_and_pytest():
 
 
 def test_importing_the_source_starts_nothing():
-    assert _worker.__name__ != "__channelexec__"
+    assert worker.__name__ != "__channelexec__"
 
 
 def test_both_sides_speak_of_the_same_protocol():
-    assert _worker.PROTOCOL == _gateway.PROTOCOL
+    assert worker.PROTOCOL == _gateway.PROTOCOL
 
 
 @pytest.mark.parametrize(
@@ -90,7 +98,7 @@ def test_both_sides_speak_of_the_same_protocol():
     ],
 )
 def test_plain_data_arrives_as_it_was_sent(event):
-    assert marshal.loads(_worker._encode(event)) == event
+    assert marshal.loads(worker._encode(event)) == event
 
 
 @pytest.mark.parametrize(
@@ -115,18 +123,18 @@ def test_plain_data_arrives_as_it_was_sent(event):
 def test_what_marshal_cannot_carry_arrives_as_the_nearest_plain_data(value, arrives):
     if arrives is None:
         arrives = {"nested": [("<opaque>", {"deep": "p"})]}
-    assert marshal.loads(_worker._encode({"value": value})) == {"value": arrives}
+    assert marshal.loads(worker._encode({"value": value})) == {"value": arrives}
 
 
 @pytest.mark.parametrize("value", [Text("text"), Level.HIGH, Color.RED])
 def test_a_subclass_becomes_its_plain_type(value):
-    assert type(_worker._plain(value)) in (str, int)
+    assert type(worker._plain(value)) in (str, int)
 
 
 def test_what_is_plain_already_stays_what_it_is():
     value = {"a": [1, 2.5, None, True, b"x", ("t",)]}
-    assert _worker._plain(value) == value
-    assert _worker._plain(True) is True
+    assert worker._plain(value) == value
+    assert worker._plain(True) is True
 
 
 def test_a_value_that_cannot_even_be_shown_does_not_stop_the_worker():
@@ -134,10 +142,10 @@ def test_a_value_that_cannot_even_be_shown_does_not_stop_the_worker():
         def __repr__(self):
             raise RuntimeError("no")
 
-    assert "value" in marshal.loads(_worker._encode({"value": Broken()}))
+    assert "value" in marshal.loads(worker._encode({"value": Broken()}))
 
 
 def test_a_value_that_holds_itself_does_not_stop_the_worker():
     loop = []
     loop.append(loop)
-    assert "value" in marshal.loads(_worker._encode({"value": loop}))
+    assert "value" in marshal.loads(worker._encode({"value": loop}))

@@ -1,105 +1,26 @@
-"""Runs inside an environment: a real pytest session that tells the host what happens in it.
+"""The session that runs inside an environment, and tells the host what happens in it.
 
-This file's source is sent over the gateway, so the environment needs only pytest. It imports
-nothing but pytest and the standard library, and must run on Python 3.8 with pytest 7.0.
-
-Both directions carry :mod:`marshal` bytes of plain data. The host sends one request, then
-commands; the worker sends events, each a dict with a ``kind``. One ``test`` event carries all
-reports of a finished test: should the process die, the host knows what was being run. Where a
-plugin tries a test more than once there is one for each try, the last of which says ``over``.
+One ``test`` event carries all reports of a finished test: should the process die, the host knows
+what was being run. Where a plugin tries a test more than once there is one for each try, the last
+of which says that the test is over.
 
 A request names the tests to run, or leaves it to this session to find them: then it tells what it
-has collected, and waits for the host's selection.
+has collected, and waits for the host's selection. Where the host decides from test to test what
+comes next (it is a worker of pytest-xdist), the session takes one step at a time.
 """
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
-import io
-import marshal
 import os
-import platform
-import queue
-import sys
-import threading
+from collections.abc import Callable, Generator
 from importlib.metadata import entry_points
-from typing import Any, Callable, Generator, Iterator
+from typing import Any
 
 import pytest
 
-PROTOCOL = 1
-# Readable by every Python that this runs on.
-_MARSHAL_VERSION = 4
-
-
-def main(channel: Any) -> None:
-    """Take the request, run the session, tell how it ended."""
-    request = marshal.loads(channel.receive())
-    _prepare_process(request)
-
-    def send(event: dict[str, Any]) -> None:
-        channel.send(_encode(event))
-
-    send(
-        {
-            "kind": "hello",
-            "protocol": PROTOCOL,
-            "python": platform.python_version(),
-            "pytest": pytest.__version__,
-            "prefix": sys.prefix,
-            "path": list(sys.path),
-        }
-    )
-    session = SessionPlugin(request, send)
-    channel.setcallback(lambda data: session.command(marshal.loads(data)))
-    status = pytest.main(session.arguments(), plugins=[session])
-    send({"kind": "finish", "status": int(status), "ending": session.ending})
-
-
-def _prepare_process(request: dict[str, Any]) -> None:
-    """Make this process what ``pytest`` started from a shell would be."""
-    script = os.path.join(os.path.dirname(sys.executable), "pytest")
-    sys.path.insert(0, request["cwd"] if request["cwd_on_path"] else os.path.dirname(script))
-    sys.argv[:] = [script, *request["arguments"]]
-    if request["stdout"] is not None:
-        os.dup2(request["stdout"], 1)
-        os.close(request["stdout"])
-    # execnet has put others in their place, of another buffering and encoding.
-    sys.stdin, sys.stdout = sys.__stdin__, sys.__stdout__
-    if sys.stdout is not None:
-        sys.stdout.reconfigure(line_buffering=True)
-
-
-def _encode(event: Any) -> bytes:
-    try:
-        return marshal.dumps(event, _MARSHAL_VERSION)
-    except ValueError:
-        return marshal.dumps(_plain(event), _MARSHAL_VERSION)
-
-
-def _plain(value: Any) -> Any:
-    """The same data without what marshal cannot carry: subclasses, paths, objects of plugins."""
-    if value is None or isinstance(value, (bool, bytes)):
-        return value
-    for kind, plain in _PLAIN.items():
-        if isinstance(value, kind):
-            return plain(value)
-    try:
-        return repr(value)
-    except Exception:  # noqa: BLE001 - a test's own object may do anything
-        return object.__repr__(value)
-
-
-_PLAIN: dict[Any, Callable[[Any], Any]] = {
-    str: str.__str__,
-    int: int,
-    float: float,
-    dict: lambda value: {_plain(key): _plain(entry) for key, entry in value.items()},
-    tuple: lambda value: tuple(map(_plain, value)),
-    (list, set, frozenset): lambda value: list(map(_plain, value)),
-    os.PathLike: lambda value: str(os.fspath(value)),
-}
+# Kept, for a test may replace it.
+_exit = os._exit
 
 
 def _has_plugin(name: str) -> bool:
@@ -151,91 +72,26 @@ def _closest_env_marks(item: Any) -> list[Any]:
 class _JUnitReport:
     """Passes on what fixtures add to a JUnit report that the host writes."""
 
-    def __init__(self, send: Callable[[dict[str, Any]], None], family: str) -> None:
+    def __init__(self, host: Any, family: str) -> None:
         self.family = family
-        self._send = send
+        self._host = host
 
     def add_global_property(self, name: str, value: Any) -> None:
-        self._send({"kind": "suite property", "name": name, "value": str(value)})
+        self._host.send({"kind": "suite property", "name": name, "value": str(value)})
 
     def node_reporter(self, nodeid: str) -> Any:
-        return _JUnitCase(self._send, nodeid)
+        return _JUnitCase(self._host, nodeid)
 
 
 class _JUnitCase:
-    def __init__(self, send: Callable[[dict[str, Any]], None], nodeid: str) -> None:
-        self._send = send
+    def __init__(self, host: Any, nodeid: str) -> None:
+        self._host = host
         self._nodeid = nodeid
 
     def add_attribute(self, name: str, value: Any) -> None:
-        self._send({"kind": "xml attribute", "id": self._nodeid, "name": name, "value": str(value)})
-
-
-class _Nowhere(io.StringIO):
-    """Takes what pytest prints while it runs tests; the host prints that.
-
-    Another thread that prints there has something of its own to say, and may be about to end the
-    process, as pytest-timeout does: that is kept with what the process writes to its stderr.
-    """
-
-    def write(self, text: str) -> int:
-        if threading.current_thread() is not threading.main_thread() and sys.__stderr__:
-            sys.__stderr__.write(text)
-            sys.__stderr__.flush()
-        return len(text)
-
-
-class _Words:
-    """Tells what plugins have to say beside reports: their lines of the header, their summaries.
-
-    Registered before pytest's own terminal plugin and after all others, so it is wrapped by the
-    one and wraps the others.
-    """
-
-    def __init__(self, send: Callable[[dict[str, Any]], None], *, stdout_is_shown: bool) -> None:
-        self._send = send
-        self._stdout_is_shown = stdout_is_shown
-
-    @pytest.hookimpl(hookwrapper=True)
-    def pytest_report_header(self) -> Generator[None, Any, None]:
-        outcome = yield
-        found = [[lines] if isinstance(lines, str) else lines for lines in outcome.get_result()]
-        lines = [line for entry in reversed(found) for line in entry]
-        said = [line for line in lines if not line.startswith(_HEADER_OF_PYTEST)]
-        self._send({"kind": "header", "lines": said})
-
-    @pytest.hookimpl(hookwrapper=True)
-    def pytest_sessionfinish(self, session: Any) -> Generator[None, Any, None]:
-        with self._heard(session.config):
-            yield
-
-    @pytest.hookimpl(hookwrapper=True)
-    def pytest_terminal_summary(self, config: Any) -> Generator[None, Any, None]:
-        with self._heard(config):
-            yield
-
-    @contextlib.contextmanager
-    def _heard(self, config: Any) -> Iterator[None]:
-        reporter = config.pluginmanager.getplugin("terminalreporter")
-        if reporter is None:
-            yield
-            return
-        heard = io.StringIO()
-        nowhere, reporter._tw._file = reporter._tw._file, heard
-        stdout = sys.stdout if self._stdout_is_shown else heard
-        try:
-            with contextlib.redirect_stdout(stdout):
-                yield
-        finally:
-            reporter._tw._file = nowhere
-            if heard.getvalue().strip():
-                self._send({"kind": "words", "text": heard.getvalue()})
-
-
-# What pytest itself says in the header; the host's pytest says the same of itself.
-_HEADER_OF_PYTEST = tuple(
-    f"{key}: " for key in ("rootdir", "configfile", "testpaths", "plugins", "cachedir", "using")
-)
+        self._host.send(
+            {"kind": "xml attribute", "id": self._nodeid, "name": name, "value": str(value)}
+        )
 
 
 class _Statuses:
@@ -277,17 +133,16 @@ def _is_foreign(plugin: Any) -> bool:
 class SessionPlugin:
     """Makes the session run what the host asks for, and sends what happens."""
 
-    def __init__(self, request: dict[str, Any], send: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(self, request: dict[str, Any], host: Any) -> None:
         self.ending: dict[str, Any] | None = None
         self._request = request
-        self._send = send
+        self._host = host
         self._config: Any = None
         self._session: Any = None
         self._reports: list[Any] = []
         self._statuses = _Statuses()
         self._running = False
         self._tried: dict[str, Any] | None = None
-        self._selection: queue.SimpleQueue[list[str]] = queue.SimpleQueue()
         # Already part of the options; tests see it all the same.
         self._addopts = os.environ.pop("PYTEST_ADDOPTS", None)
         self._options = [option for option in request["options"] if self._can_be_obeyed(option)]
@@ -298,7 +153,7 @@ class SessionPlugin:
         if not plugin or plugin.startswith("no:") or plugin in self._request["local_plugins"]:
             return True
         if not _has_plugin(plugin):
-            self._send({"kind": "dropped", "option": "-p " + plugin})
+            self._host.send({"kind": "dropped", "option": "-p " + plugin})
             return False
         return True
 
@@ -306,11 +161,6 @@ class SessionPlugin:
         """The command line of this session."""
         options = [argument for _, arguments in self._options for argument in arguments]
         return [*self._request["positional"], *options]
-
-    def command(self, command: dict[str, Any]) -> None:
-        """Obey the host; called from the gateway's thread."""
-        if "run" in command:
-            self._selection.put(command["run"])
 
     # Options and plugins
 
@@ -325,12 +175,10 @@ class SessionPlugin:
             unknown = parser.parse_known_and_unknown_args(arguments)[1]
             # What nobody knows, pytest refuses in its own words.
             if unknown and name not in self._request["required"]:
-                self._send({"kind": "dropped", "option": name})
+                self._host.send({"kind": "dropped", "option": name})
             else:
                 known += arguments
         args[:] = [*self._request["positional"], *known]
-        words = _Words(self._send, stdout_is_shown=self._request["stdout"] is not None)
-        early_config.pluginmanager.register(words, "isoenv-words")
         early_config.pluginmanager.register(self._statuses, "isoenv-statuses")
 
     def pytest_configure(self, config: Any) -> None:
@@ -346,6 +194,20 @@ class SessionPlugin:
             if config.pluginmanager.hasplugin(name):
                 config.pluginmanager.unregister(name=name)
 
+    def _stand_in_for_junit(self, config: Any) -> None:
+        """Where ``record_testsuite_property`` and ``record_xml_attribute`` look for the report."""
+        try:
+            from _pytest.junitxml import xml_key
+        except ImportError:  # it has moved: these two fixtures then do nothing, as without a report
+            return
+        config.stash[xml_key] = _JUnitReport(self._host, self._request["junit_family"])
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self, session: Any) -> None:
+        """Remember the session: it knows why it was stopped."""
+        self._session = session
+        self._know_hooks_of_the_host(session.config)
+
     def _know_hooks_of_the_host(self, config: Any) -> None:
         """A conftest.py may have them for plugins of the host only; they are no errors here."""
         specs: dict[str, Any] = {}
@@ -358,24 +220,6 @@ class SessionPlugin:
         if specs:
             config.pluginmanager.add_hookspecs(type("HooksOfTheHost", (), specs))
 
-    def _stand_in_for_junit(self, config: Any) -> None:
-        """Where ``record_testsuite_property`` and ``record_xml_attribute`` look for the report."""
-        try:
-            from _pytest.junitxml import xml_key
-        except ImportError:  # it has moved: these two fixtures then do nothing, as without a report
-            return
-        config.stash[xml_key] = _JUnitReport(self._send, self._request["junit_family"])
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionstart(self, session: Any) -> None:
-        """The terminal plugin stays, since others ask it for things; its words are the host's."""
-        self._session = session
-        self._know_hooks_of_the_host(session.config)
-        reporter = session.config.pluginmanager.getplugin("terminalreporter")
-        if reporter is not None:
-            reporter._tw.fullwidth = self._request["width"]
-            reporter._tw._file = _Nowhere()
-
     # Collection
 
     @pytest.hookimpl(tryfirst=True)
@@ -387,7 +231,7 @@ class SessionPlugin:
     def pytest_collectreport(self, report: Any) -> None:
         """Tell what could not be collected."""
         if report.outcome != "passed":
-            self._send({"kind": "collect", "report": self._serialized(report)})
+            self._host.send({"kind": "collect", "report": self._serialized(report)})
 
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[Any]) -> Generator[None, Any, None]:
@@ -397,11 +241,11 @@ class SessionPlugin:
         wanted = self._request["ids"]
         if wanted is None:
             described = [_described(item) for item in items]
-            self._send({"kind": "items", "items": described, "plugins": self._plugins()})
-            wanted = self._selection.get()
+            self._host.send({"kind": "items", "items": described, "plugins": self._plugins()})
+            wanted = self._host.next_command()["run"]
         items[:] = [here[nodeid] for nodeid in wanted if nodeid in here]
         missing = [nodeid for nodeid in wanted if nodeid not in here]
-        self._send({"kind": "collected", "missing": missing})
+        self._host.send({"kind": "collected", "missing": missing})
 
     def _plugins(self) -> list[str]:
         """The modules of plugins beside pytest's own, which have had their say on the items."""
@@ -410,9 +254,38 @@ class SessionPlugin:
 
     # Running
 
-    def pytest_runtest_logreport(self, report: Any) -> None:
-        """Keep the report until the test has finished."""
-        self._reports.append((report, self._serialized(report)))
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: Any) -> bool | None:
+        """One step at a time, where the host says from test to test what comes next."""
+        if not self._request["steps"]:
+            return None
+        here = {item.nodeid: item for item in session.items}
+        while True:
+            step = self._host.next_command().get("step")
+            if not step:
+                self._tear_down_to(session, None)
+                return True
+            nodeid, following = step
+            self._step(session, here.get(nodeid), here.get(following), nodeid)
+            if session.shouldfail:
+                raise session.Failed(session.shouldfail)
+            if session.shouldstop:
+                raise session.Interrupted(session.shouldstop)
+
+    def _step(self, session: Any, item: Any, following: Any, nodeid: str) -> None:
+        if item is None:
+            self._host.send({"kind": "collected", "missing": [nodeid]})
+            return
+        self._tear_down_to(session, item)
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+
+    def _tear_down_to(self, session: Any, item: Any) -> None:
+        """Another test comes than was foreseen: some fixtures are still there."""
+        try:
+            session._setupstate.teardown_exact(item)
+        except (Exception, pytest.fail.Exception, pytest.skip.Exception):  # noqa: BLE001 - told
+            text = str(pytest.ExceptionInfo.from_current().getrepr())
+            self._host.send({"kind": "late teardown", "text": text})
 
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self) -> Generator[None, Any, None]:
@@ -426,18 +299,27 @@ class SessionPlugin:
         """If the test has been tried before, that was not its last word."""
         self._send_tried(over=False)
 
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        """Keep the report until the test has finished."""
+        self._reports.append((report, self._serialized(report)))
+
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
         """All reports of a test, or of one try, go at once."""
+        if not self._host.is_ours:
+            _exit(0)  # a test forked, and let the child return to where the parent will be, too
+        self._keep_reports(nodeid)
+        if not self._running:  # a plugin with a loop of its own leaves the protocol out
+            self._send_tried(over=True)
+
+    def _keep_reports(self, nodeid: str) -> None:
         kept, self._reports = self._reports, []
         reports = [self._statuses.added(self._config, *reported) for reported in kept]
         self._tried = {"kind": "test", "id": nodeid, "reports": reports}
-        if not self._running:  # a plugin with a loop of its own leaves the protocol out
-            self._send_tried(over=True)
 
     def _send_tried(self, *, over: bool) -> None:
         tried, self._tried = self._tried, None
         if tried is not None:
-            self._send({**tried, "over": over})
+            self._host.send({**tried, "over": over})
 
     def _serialized(self, report: Any) -> Any:
         hook = self._config.hook.pytest_report_to_serializable
@@ -454,7 +336,7 @@ class SessionPlugin:
     ) -> None:
         """Send what a warning says; its class may not exist on the host."""
         category = warning_message.category
-        self._send(
+        self._host.send(
             {
                 "kind": "warning",
                 "category": category.__name__,
@@ -473,10 +355,13 @@ class SessionPlugin:
 
     def pytest_internalerror(self, excrepr: Any) -> None:
         """Send pytest's own traceback: this session ends here."""
-        self._send({"kind": "internal error", "text": str(excrepr)})
+        self._host.send({"kind": "internal error", "text": str(excrepr)})
 
     def pytest_keyboard_interrupt(self, excinfo: Any) -> None:
-        """Remember who ended the session: ``pytest.exit`` or Ctrl-C."""
+        """Remember who ended the session: ``pytest.exit`` or Ctrl-C; what is known is known."""
+        if self._reports:
+            self._keep_reports(self._reports[0][0].nodeid)
+            self._send_tried(over=True)
         error = excinfo.value
         self.ending = {
             "why": getattr(error, "msg", None) or str(error),
@@ -489,7 +374,3 @@ class SessionPlugin:
         """Remember that a test or a plugin stopped the session."""
         if self.ending is None and session.shouldstop:
             self.ending = {"why": str(session.shouldstop), "exit": False, "returncode": None}
-
-
-if __name__ == "__channelexec__":
-    main(globals()["channel"])  # execnet puts it there

@@ -1,0 +1,150 @@
+"""What a session in an environment has to do with the user's terminal.
+
+Its progress and summaries are the host's to write. But a debugger needs the whole terminal: it is
+asked for, and given back, so that one session has it at a time. Live logs are sent to the host.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+import threading
+from typing import Any
+
+import pytest
+
+
+def plugin(request: dict[str, Any], host: Any) -> Terminal:
+    """This part as a plugin of the session."""
+    return Terminal(host, request["width"])
+
+
+class _Nowhere(io.StringIO):
+    """Takes what pytest prints while it runs tests; the host prints that.
+
+    Another thread that prints there has something of its own to say, and may be about to end the
+    process, as pytest-timeout does: that is kept with what the process writes to its stderr.
+    """
+
+    def write(self, text: str) -> int:
+        if threading.current_thread() is not threading.main_thread() and sys.__stderr__:
+            sys.__stderr__.write(text)
+            sys.__stderr__.flush()
+        return len(text)
+
+
+class Terminal:
+    """Keeps the terminal's plugin silent, but while a debugger has the terminal."""
+
+    def __init__(self, host: Any, width: int) -> None:
+        self._host = host
+        self._width = width
+        self._writer: Any = None
+        self._has_it = False
+        self._real: Any = None
+        self._nowhere = _Nowhere()
+        self._running = ""
+
+    def finish(self) -> None:
+        """Nothing is left to do when the session is over."""
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_configure(self, config: Any) -> None:
+        """Every way into the debugger goes through one function of pytest's."""
+        debugging = config.pluginmanager.getplugin("debugging")
+        if debugging is None:
+            return
+        enter = debugging.pytestPDB._init_pdb
+
+        def take_and_enter(*args: Any, **kwargs: Any) -> Any:
+            self._take()
+            return enter(*args, **kwargs)
+
+        debugging.pytestPDB._init_pdb = staticmethod(take_and_enter)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self, session: Any) -> None:
+        """The terminal's plugin stays, for others ask it for things, but its words go nowhere."""
+        manager = session.config.pluginmanager
+        reporter = manager.getplugin("terminalreporter")
+        if reporter is None:
+            return
+        self._writer = reporter._tw
+        self._writer.fullwidth = self._width
+        self._real, self._writer._file = self._writer._file, self._nowhere
+        handler: Any = getattr(manager.getplugin("logging-plugin"), "log_cli_handler", None)
+        if getattr(handler, "stream", None) is reporter:
+            handler.stream = _LiveLog(self)
+
+    # The debugger
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_exception_interact(self, node: Any) -> None:
+        """With ``--pdb``, pytest writes the failure before it enters the debugger."""
+        if getattr(node.config.option, "usepdb", False):
+            self._take()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self) -> None:
+        """A test that was let go on may stop again, so it has the terminal to its end."""
+        self._give_back()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logfinish(self) -> None:
+        """With ``--pdb`` the debugger comes after the report."""
+        self._give_back()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collectreport(self) -> None:
+        """The same for a file that is stopped while it is imported."""
+        self._give_back()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_keyboard_interrupt(self) -> None:
+        """Whoever quits the debugger ends the session."""
+        self._give_back()
+
+    def _take(self) -> None:
+        if self._has_it:
+            return
+        self._has_it = True
+        self._host.send({"kind": "terminal wanted"})
+        self._host.next_command()
+        if self._writer is not None:
+            self._writer._file = self._real
+
+    def _give_back(self) -> None:
+        if not self._has_it:
+            return
+        self._has_it = False
+        if self._writer is not None:
+            self._writer.flush()
+            self._writer._file = self._nowhere
+        self._host.send({"kind": "terminal back"})
+
+    # Live logs
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """Remember whose logs come now."""
+        self._running = nodeid
+
+    def live_log(self, kind: str, text: str) -> None:
+        """Send a part of the live log of the running test."""
+        self._host.send({"kind": "live log", "id": self._running, kind: text})
+
+
+class _LiveLog:
+    """Stands where the live log's handler has pytest's terminal."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        self._terminal = terminal
+
+    def section(self, title: str, **markup: Any) -> None:
+        self._terminal.live_log("title", title)
+
+    def write(self, text: str) -> None:
+        if text.strip("\n"):
+            self._terminal.live_log("text", text)
+
+    def flush(self) -> None:
+        """What is written is sent at once."""
