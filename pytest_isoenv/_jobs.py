@@ -38,9 +38,9 @@ class Job:
         self.finds = positional is not None
         self.positional = positional
         self.found: list[Event] | None = None
+        self.plugins: frozenset[str] = frozenset()
         self.uncollected: list[Mapping[str, Any]] = []
         self.step: tuple[str, str | None] | None = None
-        self.plugins: frozenset[str] = frozenset()
         self.failure: tuple[str, str] | None = None
         self._config = config
         self._already_warned = already_warned

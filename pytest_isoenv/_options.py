@@ -95,7 +95,9 @@ def handed_over(config: pytest.Config) -> list[str]:
 
 
 def _is_value(arg: str, option: Option) -> bool:
-    """Whether an argument belongs to the unknown option before it, as it names no file."""
+    """Whether an argument belongs to the unknown option before it: no option, and no file."""
+    if arg.startswith("-"):
+        return False
     return "=" not in option[1][0] and not Path(arg.partition("::")[0]).exists()
 
 

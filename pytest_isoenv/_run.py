@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pytest_isoenv import _config, _settings
+from pytest_isoenv import _config, _neighbours, _settings
 from pytest_isoenv._backends import builtin
 from pytest_isoenv._jobs import Job
 from pytest_isoenv._provision import Provisioner
@@ -24,8 +24,6 @@ from pytest_isoenv._summary import Account, Record, header, lines, united, write
 from pytest_isoenv.backend import Backend
 from pytest_isoenv.environment import Environment
 from pytest_isoenv.errors import ConfigError, InterpreterNotFound, Problem
-
-_NO_FAILURE = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
 
 
 class Run:
@@ -153,13 +151,21 @@ class Run:
     @contextlib.contextmanager
     def conduct(self, session: pytest.Session) -> Iterator[None]:
         """While pytest's own loop runs what stays here, run the rest in environments."""
-        if hasattr(self._config, "workerinput"):
-            with self._step_by_step(session):
-                yield
-            return
-        if self._conductor is None and not any(request_of(item) for item in session.items):
+        if self._conductor is None and not self.has_work(session.items):
             yield
             return
+        _neighbours.check(self._config)
+        steps = hasattr(self._config, "workerinput")
+        try:
+            with self._step_by_step(session) if steps else self._side_by_side(session):
+                yield
+        finally:
+            if not self._config.option.in_env:
+                _neighbours.hold_back(self._config)
+
+    @contextlib.contextmanager
+    def _side_by_side(self, session: pytest.Session) -> Iterator[None]:
+        """Environments run what is theirs while pytest's own loop runs the rest."""
         conductor = self._conductor or self._new_conductor(session)
         self._config.pluginmanager.register(_BetweenTests(conductor), "isoenv-between-tests")
         everything = session.items
@@ -206,7 +212,7 @@ class Run:
             raise
         return record.environment
 
-    def has_work(self, items: list[pytest.Item]) -> bool:
+    def has_work(self, items: Sequence[pytest.Item]) -> bool:
         """Whether one of these items runs in an environment."""
         return any(request_of(item) is not None for item in items)
 
@@ -220,11 +226,10 @@ class Run:
         records = [*of_tests, *self._provided.values()]
         return united([*self._of_workers, *(record.account() for record in records)])
 
-    def exit_status(self, status: int | pytest.ExitCode) -> int | pytest.ExitCode:
-        """How pytest is to exit: where all tests passed, a plugin there may have said otherwise."""
-        if status not in _NO_FAILURE:
-            return status
-        return max((account["exit_code"] for account in self.accounts), default=0) or status
+    @property
+    def exit_code(self) -> int:
+        """The gravest with which a session in an environment ended (pytest's exit codes)."""
+        return max((account["exit_code"] for account in self.accounts), default=0)
 
     def add_accounts(self, accounts: list[Account]) -> None:
         """Take in what a worker of pytest-xdist did in environments."""

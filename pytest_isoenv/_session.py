@@ -36,10 +36,12 @@ from pytest_isoenv.spec import EnvName
 _GRACE = 10.0
 # How long nothing may happen before the live line says what is being built (seconds).
 _PATIENCE = 0.3
-# Tells the processes of a run from all others, whatever group they have moved to.
-_MARK = "PYTEST_ISOENV_RUN"
 # What pytest-timeout prints before it ends the process, which is its way with the thread method.
 _TIMEOUT = "+ Timeout +"
+# Events that count also when they come while the run is being ended.
+_SAID = frozenset({"test", "warning", "header", "words"})
+# Tells the processes of a run from all others, whatever group they have moved to.
+_MARK = "PYTEST_ISOENV_RUN"
 
 
 class Conductor:
@@ -241,7 +243,7 @@ class Conductor:
         """Results that came while the run was being ended are results all the same."""
         while not self._events.empty():
             job, event = self._events.get()
-            if event is not None and event["kind"] in ("test", "warning"):
+            if event is not None and event["kind"] in _SAID:
                 self._handle(job, event)
 
     def close(self) -> None:
@@ -319,6 +321,13 @@ class Conductor:
     def _on_dropped(self, job: Job, event: Event) -> None:
         job.record.note(f"{event['option']} was not passed on: no plugin there knows it")
 
+    def _on_header(self, job: Job, event: Event) -> None:
+        for line in event["lines"]:
+            job.record.note(line)
+
+    def _on_words(self, job: Job, event: Event) -> None:
+        job.record.add_words(event["text"])
+
     def _on_unmeasured(self, job: Job, event: Event) -> None:
         job.record.note(f"coverage was not measured: {event['why']}")
         job.relay.own_warning(
@@ -342,13 +351,6 @@ class Conductor:
     def _on_late_teardown(self, job: Job, event: Event) -> None:
         if self._current is not None:
             job.relay.late_teardown(self._current, event["text"])
-
-    def _on_header(self, job: Job, event: Event) -> None:
-        for line in event["lines"]:
-            job.record.note(line)
-
-    def _on_words(self, job: Job, event: Event) -> None:
-        job.record.add_words(event["text"])
 
     def _on_internal_error(self, job: Job, event: Event) -> None:
         job.internal_error = event["text"]

@@ -50,6 +50,10 @@ class Record:
         if text not in self.notes:
             self.notes.append(text)
 
+    def add_words(self, text: str) -> None:
+        """Remember what its plugins have printed at the end."""
+        self.words = "\n".join(part for part in (self.words, text.strip("\n")) if part)
+
     def account(self) -> Account:
         """What it did as plain data, which can go from one process to another."""
         environment = self.environment
@@ -70,10 +74,6 @@ class Record:
             "words": self.words,
             "tests": dict(self.tests),
         }
-
-    def add_words(self, text: str) -> None:
-        """Remember what its plugins have printed at the end."""
-        self.words = "\n".join(part for part in (self.words, text.strip("\n")) if part)
 
 
 def united(accounts: Iterable[Account]) -> list[Account]:
@@ -97,7 +97,7 @@ def _both(one: Account, other: Account) -> Account:
         "error": one["error"] or other["error"],
         "exit_code": max(one["exit_code"], other["exit_code"]),
         "notes": list(dict.fromkeys([*one["notes"], *other["notes"]])),
-        "words": "\n".join(filter(None, (one["words"], other["words"]))),
+        "words": "\n".join(filter(None, [one["words"], other["words"]])),
         "tests": {**one["tests"], **other["tests"]},
     }
 

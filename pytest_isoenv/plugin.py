@@ -294,8 +294,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["isoenv"] = run.accounts
     else:
-        session.exitstatus = run.exit_status(session.exitstatus)
         run.write_report()
+        # Plugins there may have failed the session for reasons of their own, not only for tests.
+        session.exitstatus = session.exitstatus or run.exit_code
 
 
 @pytest.hookimpl(optionalhook=True)

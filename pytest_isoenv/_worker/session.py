@@ -2,7 +2,7 @@
 
 One ``test`` event carries all reports of a finished test: should the process die, the host knows
 what was being run. Where a plugin tries a test more than once there is one for each try, the last
-of which says ``over``.
+of which says that the test is over.
 
 A request names the tests to run, or leaves it to this session to find them: then it tells what it
 has collected, and waits for the host's selection. Where the host decides from test to test what
@@ -194,18 +194,6 @@ class SessionPlugin:
             if config.pluginmanager.hasplugin(name):
                 config.pluginmanager.unregister(name=name)
 
-    def _know_hooks_of_the_host(self, config: Any) -> None:
-        """A conftest.py may have them for plugins of the host only; they are no errors here."""
-        specs: dict[str, Any] = {}
-        for name, arguments in self._request["hooks"]:
-            known = getattr(config.hook, name, None)
-            if known is None or not known.has_spec():
-                scope: dict[str, Any] = {}
-                exec(f"def {name}({', '.join(arguments)}): pass", scope)
-                specs[name] = staticmethod(pytest.hookspec(scope[name]))
-        if specs:
-            config.pluginmanager.add_hookspecs(type("HooksOfTheHost", (), specs))
-
     def _stand_in_for_junit(self, config: Any) -> None:
         """Where ``record_testsuite_property`` and ``record_xml_attribute`` look for the report."""
         try:
@@ -219,6 +207,18 @@ class SessionPlugin:
         """Remember the session: it knows why it was stopped."""
         self._session = session
         self._know_hooks_of_the_host(session.config)
+
+    def _know_hooks_of_the_host(self, config: Any) -> None:
+        """A conftest.py may have them for plugins of the host only; they are no errors here."""
+        specs: dict[str, Any] = {}
+        for name, arguments in self._request["hooks"]:
+            known = getattr(config.hook, name, None)
+            if known is None or not known.has_spec():
+                scope: dict[str, Any] = {}
+                exec(f"def {name}({', '.join(arguments)}): pass", scope)
+                specs[name] = staticmethod(pytest.hookspec(scope[name]))
+        if specs:
+            config.pluginmanager.add_hookspecs(type("HooksOfTheHost", (), specs))
 
     # Collection
 
@@ -287,10 +287,6 @@ class SessionPlugin:
             text = str(pytest.ExceptionInfo.from_current().getrepr())
             self._host.send({"kind": "late teardown", "text": text})
 
-    def pytest_runtest_logreport(self, report: Any) -> None:
-        """Keep the report until the test has finished."""
-        self._reports.append((report, self._serialized(report)))
-
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self) -> Generator[None, Any, None]:
         """A test is over when its protocol is: a plugin may try it several times in one."""
@@ -303,15 +299,19 @@ class SessionPlugin:
         """If the test has been tried before, that was not its last word."""
         self._send_tried(over=False)
 
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        """Keep the report until the test has finished."""
+        self._reports.append((report, self._serialized(report)))
+
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
         """All reports of a test, or of one try, go at once."""
         if not self._host.is_ours:
             _exit(0)  # a test forked, and let the child return to where the parent will be, too
-        self._gather(nodeid)
+        self._keep_reports(nodeid)
         if not self._running:  # a plugin with a loop of its own leaves the protocol out
             self._send_tried(over=True)
 
-    def _gather(self, nodeid: str) -> None:
+    def _keep_reports(self, nodeid: str) -> None:
         kept, self._reports = self._reports, []
         reports = [self._statuses.added(self._config, *reported) for reported in kept]
         self._tried = {"kind": "test", "id": nodeid, "reports": reports}
@@ -360,8 +360,8 @@ class SessionPlugin:
     def pytest_keyboard_interrupt(self, excinfo: Any) -> None:
         """Remember who ended the session: ``pytest.exit`` or Ctrl-C; what is known is known."""
         if self._reports:
-            self._gather(self._reports[0][0].nodeid)
-        self._send_tried(over=True)
+            self._keep_reports(self._reports[0][0].nodeid)
+            self._send_tried(over=True)
         error = excinfo.value
         self.ending = {
             "why": getattr(error, "msg", None) or str(error),

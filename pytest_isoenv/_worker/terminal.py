@@ -16,13 +16,27 @@ import pytest
 
 def plugin(request: dict[str, Any], host: Any) -> Terminal:
     """This part as a plugin of the session."""
-    return Terminal(request["width"], host)
+    return Terminal(host, request["width"])
+
+
+class _Nowhere(io.StringIO):
+    """Takes what pytest prints while it runs tests; the host prints that.
+
+    Another thread that prints there has something of its own to say, and may be about to end the
+    process, as pytest-timeout does: that is kept with what the process writes to its stderr.
+    """
+
+    def write(self, text: str) -> int:
+        if threading.current_thread() is not threading.main_thread() and sys.__stderr__:
+            sys.__stderr__.write(text)
+            sys.__stderr__.flush()
+        return len(text)
 
 
 class Terminal:
     """Keeps the terminal's plugin silent, but while a debugger has the terminal."""
 
-    def __init__(self, width: int, host: Any) -> None:
+    def __init__(self, host: Any, width: int) -> None:
         self._host = host
         self._width = width
         self._writer: Any = None
@@ -117,20 +131,6 @@ class Terminal:
     def live_log(self, kind: str, text: str) -> None:
         """Send a part of the live log of the running test."""
         self._host.send({"kind": "live log", "id": self._running, kind: text})
-
-
-class _Nowhere(io.StringIO):
-    """Takes what pytest prints while it runs tests; the host prints that.
-
-    Another thread that prints there has something of its own to say, and may be about to end the
-    process, as pytest-timeout does: that is kept with what the process writes to its stderr.
-    """
-
-    def write(self, text: str) -> int:
-        if threading.current_thread() is not threading.main_thread() and sys.__stderr__:
-            sys.__stderr__.write(text)
-            sys.__stderr__.flush()
-        return len(text)
 
 
 class _LiveLog:

@@ -1,47 +1,52 @@
-"""What plugins of an environment say beside reports: lines of the header, summaries at the end."""
+"""What plugins of an environment say beside reports: in the header, and in summaries at the end."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import sys
-from typing import Any, Generator, Iterator
+from collections.abc import Generator, Iterator
+from typing import Any
 
 import pytest
+
+# What pytest itself says in the header; the host's pytest says the same of itself.
+_HEADER_OF_PYTEST = tuple(
+    f"{key}: " for key in ("rootdir", "configfile", "testpaths", "plugins", "cachedir", "using")
+)
 
 
 def plugin(request: dict[str, Any], host: Any) -> Words:
     """This part as a plugin of the session."""
-    return Words(request, host)
+    return Words(_Listener(host, stdout_is_shown=request["live"]))
 
 
 class Words:
-    """Listens from the place where it hears all plugins but pytest's own."""
+    """Brings the listener to its place.
 
-    def __init__(self, request: dict[str, Any], host: Any) -> None:
-        self._listener = _Words(request, host)
+    It is registered before pytest's own terminal plugin and after all others, so it is wrapped by
+    the one and wraps the others.
+    """
+
+    def __init__(self, listener: _Listener) -> None:
+        self._listener = listener
+
+    def finish(self) -> None:
+        """What was said has been sent."""
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_load_initial_conftests(self, early_config: Any) -> Generator[None, Any, None]:
-        """When all plugins have been registered but those that pytest's own register later."""
+        """All plugins are there that do not come with a file that is collected."""
         yield
         early_config.pluginmanager.register(self._listener, "isoenv-words")
 
-    def finish(self) -> None:
-        """Nothing is left to do when the session is over."""
 
+class _Listener:
+    """Sends what plugins say."""
 
-class _Words:
-    """Tells what plugins have to say beside reports: their lines of the header, their summaries.
-
-    Registered before pytest's own terminal plugin and after all others, so it is wrapped by the
-    one and wraps the others.
-    """
-
-    def __init__(self, request: dict[str, Any], host: Any) -> None:
+    def __init__(self, host: Any, *, stdout_is_shown: bool) -> None:
         self._host = host
-        # With -s, what is printed is on the user's terminal already.
-        self._stdout_is_shown = request["live"]
+        self._stdout_is_shown = stdout_is_shown
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_report_header(self) -> Generator[None, Any, None]:
@@ -77,9 +82,3 @@ class _Words:
             reporter._tw._file = nowhere
             if heard.getvalue().strip():
                 self._host.send({"kind": "words", "text": heard.getvalue()})
-
-
-# What pytest itself says in the header; the host's pytest says the same of itself.
-_HEADER_OF_PYTEST = tuple(
-    f"{key}: " for key in ("rootdir", "configfile", "testpaths", "plugins", "cachedir", "using")
-)

@@ -1,0 +1,28 @@
+"""Plugins of the host that would draw wrong conclusions from tests which they have not seen run."""
+
+from __future__ import annotations
+
+import pytest
+
+# syrupy's options, by their destinations.
+_UPDATE = "update_snapshots"
+_KEEP_UNUSED = "disable_unused_snapshots"
+
+
+def check(config: pytest.Config) -> None:
+    """Raise UsageError where such a plugin would destroy something, and cannot be kept from it."""
+    if config.getoption(_UPDATE, False) and not hasattr(config.option, _KEEP_UNUSED):
+        raise pytest.UsageError(
+            "--snapshot-update: the syrupy installed beside pytest-isoenv is too old to be kept "
+            "from deleting the snapshots of tests that run in environments; update it to 6 or newer"
+        )
+
+
+def hold_back(config: pytest.Config) -> None:
+    """Tests have run in environments: a plugin there has judged what they did.
+
+    To the host's own syrupy, snapshots that they use look unused.
+    """
+    if hasattr(config.option, _UPDATE):
+        setattr(config.option, _KEEP_UNUSED, True)
+        config.option.warn_unused_snapshots = True
