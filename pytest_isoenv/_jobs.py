@@ -36,7 +36,7 @@ class Job:
         self.record = Record(request.name, request.spec)
         self.finds = positional is not None
         self.positional = positional
-        self.found: list[Event] | None = None
+        self.found: Event | None = None
         self.failure: tuple[str, str] | None = None
         self._config = config
         self._already_warned = already_warned

@@ -20,7 +20,7 @@ class Launch:
     """
 
     def __init__(self, config: pytest.Config) -> None:
-        live = config.getoption("capture", "fd") == "no"
+        live = config.getoption("capture", "no") == "no"  # -p no:capture says it, too
         self.stdout = os.dup(1) if live else None
         self.stderr = os.dup(2) if live else None
         self._basetemp = _basetemp(config)
@@ -39,6 +39,7 @@ class Launch:
             "hooks": _hooks(),
             "junit_family": _junit_family(config),
             "stdout": self.stdout,
+            "docs": config.option.collectonly and config.option.verbose >= 1,
         }
 
     def request(

@@ -13,7 +13,9 @@ has collected, and waits for the host's selection.
 
 from __future__ import annotations
 
+import copy
 import importlib.util
+import inspect
 import marshal
 import os
 import platform
@@ -114,13 +116,24 @@ def _has_plugin(name: str) -> bool:
     return any(point.name == name for point in group)
 
 
-def _described(item: Any) -> dict[str, Any]:
+def _keyed(items: list[Any]) -> dict[str, Any]:
+    """Items by what the host calls them: their id, with a number where others have the same."""
+    keyed: dict[str, Any] = {}
+    seen: dict[str, int] = {}
+    for item in items:
+        count = seen[item.nodeid] = seen.get(item.nodeid, 0) + 1
+        keyed[item.nodeid if count == 1 else f"{item.nodeid} (#{count})"] = item
+    return keyed
+
+
+def _described(key: str, item: Any, docs: bool) -> dict[str, Any]:
     """What the host needs to know of an item to select, order and show it."""
     return {
         "id": item.nodeid,
+        "key": key,
         "path": str(item.path),
         "location": item.location,
-        "chain": [_node(node) for node in item.listchain()[1:]],
+        "chain": [_node(node, docs) for node in item.listchain()[1:]],
         "marks": [(mark.name, mark.args, mark.kwargs) for mark in item.iter_markers()],
         "environments": _closest_env_marks(item),
         "keywords": [
@@ -130,10 +143,11 @@ def _described(item: Any) -> dict[str, Any]:
     }
 
 
-def _node(node: Any) -> tuple[str, str, str]:
-    """A node's type, its name, and if it is a directory its path."""
+def _node(node: Any, docs: bool) -> tuple[str, str, str, str]:
+    """A node's type, its name, if it is a directory its path, and if they are shown its docs."""
     directory = hasattr(pytest, "Directory") and isinstance(node, pytest.Directory)
-    return type(node).__name__, node.name, str(node.path) if directory else ""
+    doc = inspect.getdoc(getattr(node, "obj", None)) if docs and hasattr(node, "obj") else ""
+    return type(node).__name__, node.name, str(node.path) if directory else "", doc or ""
 
 
 def _closest_env_marks(item: Any) -> list[Any]:
@@ -142,6 +156,16 @@ def _closest_env_marks(item: Any) -> list[Any]:
         if marks:
             return marks if isinstance(node, pytest.Module) else marks[::-1]
     return []
+
+
+class _Words:
+    """A file whose text goes to a function."""
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self.write = write
+
+    def flush(self) -> None:
+        """What is written has gone already."""
 
 
 class _JUnitReport:
@@ -177,6 +201,9 @@ class SessionPlugin:
         self._config: Any = None
         self._session: Any = None
         self._reports: list[Any] = []
+        self._keys: dict[Any, str] = {}
+        self._running = ""
+        self._deselected: list[Any] = []
         self._selection: queue.SimpleQueue[list[str]] = queue.SimpleQueue()
         # Already part of the options; tests see it all the same.
         self._addopts = os.environ.pop("PYTEST_ADDOPTS", None)
@@ -260,6 +287,11 @@ class SessionPlugin:
         reporter = session.config.pluginmanager.getplugin("terminalreporter")
         if reporter is not None:
             reporter._tw._file = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+            if session.config.getoption("setupshow", False):
+                # What is written between the reports keeps its place among them.
+                writer = copy.copy(reporter._tw)
+                writer._file = _Words(lambda text: self._reports.append({"$writes": text}))
+                session.config.get_terminal_writer = lambda: writer
 
     # Collection
 
@@ -278,16 +310,36 @@ class SessionPlugin:
     def pytest_collection_modifyitems(self, items: list[Any]) -> Generator[None, Any, None]:
         """Run what the host asks for, in its order; ids that are not here are told."""
         yield
-        here = {item.nodeid: item for item in items}
+        here = _keyed(items)
         wanted = self._request["ids"]
         if wanted is None:
-            self._send({"kind": "items", "items": [_described(item) for item in items]})
+            self._send(self._found(here))
             wanted = self._selection.get()
+        self._keys = {item: key for key, item in here.items()}
         items[:] = [here[nodeid] for nodeid in wanted if nodeid in here]
         missing = [nodeid for nodeid in wanted if nodeid not in here]
         self._send({"kind": "collected", "missing": missing})
 
+    def _found(self, here: dict[str, Any]) -> dict[str, Any]:
+        docs = self._request["docs"]
+        gone = _keyed(self._deselected)
+        return {
+            "kind": "items",
+            "items": [_described(key, item, docs) for key, item in here.items()],
+            "deselected": [_described(key, item, docs) for key, item in gone.items()],
+            "markers": self._config.getini("markers"),
+        }
+
+    def pytest_deselected(self, items: list[Any]) -> None:
+        """What conftest.py files and plugins leave out here counts as left out."""
+        self._deselected += items
+
     # Running
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: Any) -> None:
+        """Remember which test this is: its id may not be its alone."""
+        self._running = self._keys.get(item, item.nodeid)
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         """Keep the report until the test has finished."""
@@ -296,7 +348,7 @@ class SessionPlugin:
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
         """Send all reports of the test at once."""
         reports, self._reports = self._reports, []
-        self._send({"kind": "test", "id": nodeid, "reports": reports})
+        self._send({"kind": "test", "id": self._running or nodeid, "reports": reports})
 
     def _serialized(self, report: Any) -> Any:
         hook = self._config.hook.pytest_report_to_serializable

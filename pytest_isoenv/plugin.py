@@ -169,26 +169,40 @@ def pytest_make_collect_report(
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection(session: pytest.Session) -> bool | None:
-    """With ``--in-env``, environments collect; the host selects among what they found."""
+def pytest_collection(session: pytest.Session) -> None:
+    """With ``--in-env``, environments collect; the host selects among what they found.
+
+    What else this hook does, in pytest and in plugins, is as useful as ever: only the collecting
+    itself is replaced.
+    """
     if not session.config.option.in_env:
-        return None
+        return
     if session.config.getoption("dist", "no") != "no":
         raise pytest.UsageError(
             "--in-env does not go with pytest-xdist's -n: leave -n out; --env-jobs says how many "
             "environments run at once"
         )
+    vars(session)["perform_collect"] = lambda: _collect_in_environments(session)
+
+
+def _collect_in_environments(session: pytest.Session) -> list[pytest.Item]:
+    """What ``session.perform_collect()`` does, with the items of environments."""
     from pytest_isoenv.errors import ConfigError, StoreError
 
+    hook = session.config.hook
     try:
-        run_of(session.config).collect(session)
+        deselected = run_of(session.config).collect(session)
+        if deselected:
+            hook.pytest_deselected(items=deselected)
+        hook.pytest_collection_modifyitems(
+            session=session, config=session.config, items=session.items
+        )
     except (ConfigError, StoreError) as error:
         raise pytest.UsageError(str(error)) from error
-    hook = session.config.hook
-    hook.pytest_collection_modifyitems(session=session, config=session.config, items=session.items)
-    hook.pytest_collection_finish(session=session)
+    finally:
+        hook.pytest_collection_finish(session=session)
     session.testscollected = len(session.items)
-    return True
+    return session.items
 
 
 @pytest.hookimpl(tryfirst=True)
