@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pytest_isoenv import _options, hookspecs
+from pytest_isoenv import _host, _options, hookspecs
 
 
 class Launch:
@@ -31,10 +31,9 @@ class Launch:
             "cwd": str(config.invocation_params.dir),
             "cwd_on_path": _options.runs_as_module(),
             "arguments": [str(argument) for argument in config.invocation_params.args],
-            "positional": list(config.option.file_or_dir),
+            "positional": _host.positional(config),
             "options": _options.forwarded(config),
-            "required": _options.handed_over(config),
-            "local_plugins": _options.local_plugins(config),
+            "wanted_plugins": _options.wanted_plugins(config),
             "markers": [line for line in config.getini("markers") if line.startswith("env(")],
             "hooks": _hooks(),
             "junit_family": _junit_family(config),

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pytest_isoenv import _config, _settings
+from pytest_isoenv import _config, _host, _settings
 from pytest_isoenv._backends import builtin
 from pytest_isoenv._jobs import Job
 from pytest_isoenv._provision import Provisioner
@@ -97,12 +97,16 @@ class Run:
 
     def _arguments_of(self, requests: list[Request]) -> dict[Request, list[str]]:
         """What of the command line each environment collects: its own ids, and all others'."""
-        given = list(self._config.option.file_or_dir)
+        given = _host.positional(self._config)
         if len(requests) == 1:
             return {requests[0]: given}
         ids = [request.id for request in requests]
         named = {request: arguments_for(request.id, ids, given) for request in requests}
-        return {request: found for request, found in named.items() if found or not given}
+        return {
+            request: found
+            for request, found in named.items()
+            if len(found) == len(given) or _host.names_a_path(found)
+        }
 
     def _proxies(
         self, session: pytest.Session, jobs: list[Job], which: str, *, alone: bool

@@ -136,11 +136,19 @@ def _described(key: str, item: Any, docs: bool) -> dict[str, Any]:
         "chain": [_node(node, docs) for node in item.listchain()[1:]],
         "marks": [(mark.name, mark.args, mark.kwargs) for mark in item.iter_markers()],
         "environments": _closest_env_marks(item),
-        "keywords": [
-            *item.listextrakeywords(),
-            *getattr(getattr(item, "function", None), "__dict__", ()),
-        ],
+        "keywords": _keywords(item),
     }
+
+
+def _keywords(item: Any) -> list[str]:
+    """What ``-k`` looks at here, beside the names and marks that the host is told anyway."""
+    try:
+        from _pytest.mark import KeywordMatcher
+
+        names = set(KeywordMatcher.from_item(item)._names)
+    except (ImportError, AttributeError):  # it has moved
+        names = set(item.listextrakeywords())
+    return sorted(names - {node.name for node in item.listchain()})
 
 
 def _node(node: Any, docs: bool) -> tuple[str, str, str, str]:
@@ -207,17 +215,23 @@ class SessionPlugin:
         self._selection: queue.SimpleQueue[list[str]] = queue.SimpleQueue()
         # Already part of the options; tests see it all the same.
         self._addopts = os.environ.pop("PYTEST_ADDOPTS", None)
+        self._plugins = os.environ.get("PYTEST_PLUGINS")
+        if self._plugins is not None:
+            named = [name for name in self._plugins.split(",") if name]
+            os.environ["PYTEST_PLUGINS"] = ",".join(filter(self._can_be_loaded, named))
         self._options = [option for option in request["options"] if self._can_be_obeyed(option)]
 
     def _can_be_obeyed(self, option: tuple[str, list[str]]) -> bool:
         name, (first, *_) = option
         plugin = first[2:] if name == "-p" else ""
-        if not plugin or plugin.startswith("no:") or plugin in self._request["local_plugins"]:
+        return not plugin or plugin.startswith("no:") or self._can_be_loaded(plugin)
+
+    def _can_be_loaded(self, plugin: str) -> bool:
+        """Whether a plugin is here; if it must be and is not, pytest says so in its own words."""
+        if plugin in self._request["wanted_plugins"] or _has_plugin(plugin):
             return True
-        if not _has_plugin(plugin):
-            self._send({"kind": "dropped", "option": "-p " + plugin})
-            return False
-        return True
+        self._send({"kind": "dropped", "option": "-p " + plugin})
+        return False
 
     def arguments(self) -> list[str]:
         """The command line of this session."""
@@ -252,8 +266,7 @@ class SessionPlugin:
         known = []
         for name, arguments in self._options:
             unknown = parser.parse_known_and_unknown_args(arguments)[1]
-            # What nobody knows, pytest refuses in its own words.
-            if unknown and name not in self._request["required"]:
+            if unknown:
                 self._send({"kind": "dropped", "option": name})
             else:
                 known += arguments
@@ -264,6 +277,8 @@ class SessionPlugin:
         self._config = config
         if self._addopts is not None:
             os.environ["PYTEST_ADDOPTS"] = self._addopts
+        if self._plugins is not None:
+            os.environ["PYTEST_PLUGINS"] = self._plugins
         for line in self._request["markers"]:
             config.addinivalue_line("markers", line)
         if self._request["junit_family"] is not None:

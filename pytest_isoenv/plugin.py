@@ -6,6 +6,7 @@ siblings before a test, a config file or an option asks for an environment.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +27,13 @@ _MARKER = (
 _RUN = pytest.StashKey["Run"]()
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """The plugin's options."""
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    """The plugin's options; with ``--in-env``, all others are for the environments to judge."""
+    config: Any = pluginmanager.getplugin("pytestconfig")
+    if config is not None and _says_in_env(config):
+        from pytest_isoenv import _host
+
+        _host.prepare(config)
     group = parser.getgroup("isoenv", "environments for tests (pytest-isoenv)")
     group.addoption(
         "--in-env",
@@ -64,6 +70,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def _says_in_env(config: pytest.Config) -> bool:
+    """Whether the option is given, at a time when nobody has parsed it."""
+    try:
+        addopts = config.getini("addopts")
+    except ValueError:  # the ini-file has not been read yet
+        addopts = []
+    shell = os.environ.get("PYTEST_ADDOPTS", "").split()
+    args = [*config.invocation_params.args, *shell, *addopts]
+    return any(str(arg).startswith("--in-env") for arg in args)
+
+
 def pytest_plugin_registered(plugin: object, manager: pytest.PytestPluginManager) -> None:
     """Make our hooks known once somebody implements one; pytest refuses hooks nobody specified."""
     if hasattr(plugin, "pytest_isoenv_environments") or hasattr(plugin, "pytest_isoenv_backends"):
@@ -78,15 +95,16 @@ def _know_our_hooks(manager: pytest.PytestPluginManager) -> None:
         manager.add_hookspecs(hookspecs)
 
 
-@pytest.hookimpl(tryfirst=True)
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_load_initial_conftests(
     early_config: pytest.Config, parser: pytest.Parser, args: list[str]
-) -> None:
+) -> Generator[None, object, object]:
     """With ``--in-env``, what conftest.py files say is for the environments to hear."""
     if early_config.known_args_namespace.in_env:
-        from pytest_isoenv._options import hand_over
+        from pytest_isoenv import _host
 
-        hand_over(early_config, parser, args)
+        _host.hand_over(early_config, parser, args)
+    return (yield)
 
 
 def pytest_configure(config: pytest.Config) -> None:
