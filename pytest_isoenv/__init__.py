@@ -1,4 +1,7 @@
-"""Run each test inside the environment it declares; report it in the session you started."""
+"""Run each test inside the environment it declares; report it in the session you started.
+
+PYTEST_DONT_REWRITE: its assertions are not a test's.
+"""
 
 from __future__ import annotations
 

@@ -37,8 +37,7 @@ class Job:
         self.record = Record(request.name, request.spec)
         self.finds = positional is not None
         self.positional = positional
-        self.found: list[Event] | None = None
-        self.plugins: frozenset[str] = frozenset()
+        self.found: Event | None = None
         self.uncollected: list[Mapping[str, Any]] = []
         self.step: tuple[str, str | None] | None = None
         self.failure: tuple[str, str] | None = None

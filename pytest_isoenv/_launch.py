@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pytest_isoenv import _options, hookspecs
+from pytest_isoenv import _host, _options, hookspecs
 
 
 class Launch:
@@ -24,7 +24,8 @@ class Launch:
 
     def __init__(self, config: pytest.Config) -> None:
         with _uncaptured(config):
-            wanted = (0, 1, 2) if config.getoption("capture", "fd") == "no" else (0, 1)
+            # -p no:capture says it, too.
+            wanted = (0, 1, 2) if config.getoption("capture", "no") == "no" else (0, 1)
             self.streams = [_copy(number) if number in wanted else None for number in range(3)]
         self._basetemp = _basetemp(config)
         self._common = self._shared(config)
@@ -34,16 +35,16 @@ class Launch:
             "cwd": str(config.invocation_params.dir),
             "cwd_on_path": _options.runs_as_module(),
             "arguments": [str(argument) for argument in config.invocation_params.args],
-            "positional": list(config.option.file_or_dir),
+            "positional": _host.positional(config),
             "options": _options.forwarded(config),
-            "required": _options.handed_over(config),
-            "local_plugins": _options.local_plugins(config),
+            "wanted_plugins": _options.wanted_plugins(config),
             "markers": [line for line in config.getini("markers") if line.startswith("env(")],
             "hooks": _hooks(config),
             "junit_family": _junit_family(config),
             "streams": self.streams,
             "live": self.streams[2] is not None,
             "width": config.get_terminal_writer().fullwidth,
+            "docs": config.option.collectonly and config.option.verbose >= 1,
         }
 
     def request(

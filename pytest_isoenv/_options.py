@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from pytest_isoenv import _host
 
 #: An option's name, for messages, and the arguments that pass its value on.
 Option = tuple[str, list[str]]
@@ -37,6 +39,7 @@ _HOST_ONLY = frozenset(
     }
 )  # fmt: skip
 _OURS = "env_"
+_OUR_NAMES = ("isoenv", "pytest_isoenv.plugin")
 
 # The destination that -v and -q share; --verbosity says its value in full.
 _VERBOSITY = "verbose"
@@ -56,49 +59,13 @@ def forwarded(config: pytest.Config) -> list[Option]:
         if _is_for_the_host(action) or action.dest in seen:
             continue
         value = getattr(config.option, action.dest, None)
+        value = _plugins(value or []) if action.dest == "plugins" else value
         if value is None or value == action.default:
             continue
         written = [(action.option_strings[-1], arguments) for arguments in _written(action, value)]
         options += written
         seen |= {action.dest} if written else set()
-    return [*options, *config.stash.get(_HANDED_OVER, []), *_decided_here(config)]
-
-
-_HANDED_OVER = pytest.StashKey[list[Option]]()
-
-
-def hand_over(config: pytest.Config, parser: pytest.Parser, args: list[str]) -> None:
-    """Leave conftest.py files, and options that only they can know, to the environments.
-
-    What this pytest does not know leaves ``args``, and is passed on as it is written.
-    """
-    config.known_args_namespace.noconftest = True
-    # Settings of plugins that only the environments have are for them to judge.
-    setattr(config, "_get_unknown_ini_keys", set)  # noqa: B010 - pytest has no other way
-    unknown = parser.parse_known_and_unknown_args(args)[1]
-    kept: list[str] = []
-    handed: list[Option] = []
-    for before, arg in zip(["", *args], args, strict=False):
-        if arg.startswith("-") and arg in unknown:
-            handed.append((arg.partition("=")[0], [arg]))
-        elif handed and handed[-1][1] == [before] and _is_value(arg, handed[-1]):
-            handed[-1][1].append(arg)
-        else:
-            kept.append(arg)
-    args[:] = kept
-    config.stash[_HANDED_OVER] = handed
-
-
-def handed_over(config: pytest.Config) -> list[str]:
-    """The names of the options that an environment must know, since the host does not."""
-    return [name for name, _ in config.stash.get(_HANDED_OVER, [])]
-
-
-def _is_value(arg: str, option: Option) -> bool:
-    """Whether an argument belongs to the unknown option before it: no option, and no file."""
-    if arg.startswith("-"):
-        return False
-    return "=" not in option[1][0] and not Path(arg.partition("::")[0]).exists()
+    return [*options, *_decided_here(config)]
 
 
 def _is_for_the_host(action: argparse.Action) -> bool:
@@ -122,8 +89,9 @@ def _decided_here(config: pytest.Config) -> Iterator[Option]:
     if config.getoption("stepwise", False):
         # Only the host knows of it, and hears of a failure when the next test may have run.
         yield "--maxfail", [f"--maxfail={2 if config.getoption('stepwise_skip', False) else 1}"]
-    required = [text for text in config.getini("required_plugins") if not _names_us(text)]
-    if len(required) != len(config.getini("required_plugins")):
+    asked = _host.required_plugins(config)
+    required = [text for text in asked if not _names_us(text)]
+    if len(required) != len(asked):
         yield "-o", [f"--override-ini=required_plugins={' '.join(required)}"]
 
 
@@ -168,6 +136,11 @@ def _flag(action: argparse.Action, option: str, value: Any) -> Iterator[list[str
         yield [option]
 
 
+def _plugins(names: Sequence[str]) -> list[str]:
+    """What ``-p`` names, but for the plugin that has done its work here."""
+    return [name for name in names if name.strip() not in _OUR_NAMES]
+
+
 def _text(value: Any) -> Iterator[str]:
     if isinstance(value, (str, int, float, os.PathLike)):
         yield str(value)
@@ -178,9 +151,13 @@ def _joined(option: str, text: str) -> str:
     return f"{option}={text}" if option.startswith("--") else f"{option}{text}"
 
 
-def local_plugins(config: pytest.Config) -> list[str]:
-    """Plugins of ``-p`` that are files of the project: they exist in every environment."""
-    return [name for name in config.option.plugins if _is_below(name, config.rootpath)]
+def wanted_plugins(config: pytest.Config) -> list[str]:
+    """Plugins that every environment must have.
+
+    They are those of ``-p`` that are files of the project, and those that the host does not have.
+    """
+    local = [name for name in config.option.plugins if _is_below(name, config.rootpath)]
+    return [*local, *_host.absent_plugins(config)]
 
 
 def _is_below(module: str, root: Path) -> bool:
@@ -191,4 +168,4 @@ def _is_below(module: str, root: Path) -> bool:
 def runs_as_module() -> bool:
     """Whether this is ``python -m pytest``, which puts the current directory on ``sys.path``."""
     spec = getattr(sys.modules.get("__main__"), "__spec__", None)
-    return spec is not None and spec.name.partition(".")[0] == "pytest"
+    return spec is not None and spec.name.partition(".")[0] in ("pytest", "pytest_isoenv")

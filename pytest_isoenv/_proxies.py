@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import types
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -59,8 +60,9 @@ class ProxyItem(pytest.Item):
         return f"<{self.kind} {self.name}>"
 
 
-# A node of the environment's tree: its type, its name, and if it is a directory its path.
-_Node = tuple[str, str, str]
+# A node of the environment's tree: its type, its name, if it is a directory its path, and its
+# docstring where that is to be shown.
+_Node = tuple[str, str, str, str]
 
 
 class Tree:
@@ -77,12 +79,13 @@ class Tree:
 
     def item(self, data: Mapping[str, Any], request: Request | None, *, alone: bool) -> ProxyItem:
         """The proxy of one item; ``alone`` says that no other environment runs it, too."""
-        *above, (kind, name, _) = data["chain"]
+        *above, (kind, name, _, doc) = data["chain"]
         shown = name if alone or request is None else with_variant(name, request.id)
         nodeid = data["id"].removesuffix(name) + shown
         parent = self._parent(tuple(above), data)
         item: ProxyItem = ProxyItem.from_parent(parent, name=shown, nodeid=nodeid)
         item.kind = kind
+        _document(item, doc)
         item.path = Path(data["path"])
         path, line, domain = data["location"]
         item.shown = (path, line, domain.removesuffix(name) + shown)
@@ -94,7 +97,7 @@ class Tree:
         item.keywords.update({mark.name: mark for mark in item.own_markers})
         item.extra_keyword_matches.update(data["keywords"])
         if request is not None:
-            place(item, request, data["id"])
+            place(item, request, data["key"])
         self._below(parent).append(item)
         return item
 
@@ -117,7 +120,7 @@ class Tree:
         if not chain:
             return self._root
         if chain not in self._nodes:
-            kind, name, directory = chain[-1]
+            kind, name, directory, doc = chain[-1]
             file, *names = data["id"].split("::")
             inside = names[: len(chain) - (len(data["chain"]) - len(names))]
             nodeid = "::".join([file, *inside]) if inside or kind == "Module" else name
@@ -131,10 +134,17 @@ class Tree:
             else:
                 node = ProxyNode.from_parent(above, name=name, nodeid=nodeid)
             node.kind = kind
+            _document(node, doc)
             node.children = []
             self._below(above).append(node)
             self._nodes[chain] = node
         return self._nodes[chain]
+
+
+def _document(node: pytest.Item | pytest.Collector, doc: str) -> None:
+    """Where ``--collect-only -v`` looks for docstrings."""
+    if doc:
+        vars(node)["obj"] = types.SimpleNamespace(__doc__=doc)
 
 
 def with_variant(name: str, variant: str) -> str:

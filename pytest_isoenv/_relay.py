@@ -48,10 +48,13 @@ class Relay:
             del self.waiting[event["id"]]
         item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
         for data in event["reports"]:
+            if "$writes" in data:
+                self._config.get_terminal_writer().write(data["$writes"])
+                continue
             here = {"nodeid": item.nodeid, "location": item.location}
             report = rebuild(self._config, {**data, **here})
             if report is not None:
-                self._add_xml_attributes(event["id"], report)
+                self._add_xml_attributes(data["nodeid"], report)
                 self._log(item, report)
         item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
 

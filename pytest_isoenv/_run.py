@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from pytest_isoenv import _config, _neighbours, _settings
+from pytest_isoenv import _config, _host, _neighbours, _settings
 from pytest_isoenv._backends import builtin
 from pytest_isoenv._jobs import Job
 from pytest_isoenv._provision import Provisioner
 from pytest_isoenv._proxies import Tree, arguments_for, collect_reports
 from pytest_isoenv._requests import Request, requested
-from pytest_isoenv._select import Selector, request_of
+from pytest_isoenv._select import Selector, request_of, tell_apart
 from pytest_isoenv._session import Conductor
 from pytest_isoenv._source_marks import env_marks
 from pytest_isoenv._status import Status
@@ -59,14 +59,19 @@ class Run:
         """Settle where each item runs; raises ConfigError with everything wrong in the marks."""
         for item in items:
             self.selector.assign(item)
+        tell_apart(items)
         self._raise_problems()
 
     def _raise_problems(self) -> None:
         if self.selector.problems:
             raise ConfigError(list(self.selector.problems.values()))
 
-    def collect(self, session: pytest.Session) -> None:
-        """Fill the session with proxies of what the environments of ``--in-env`` collect."""
+    def collect(self, session: pytest.Session) -> list[pytest.Item]:
+        """Fill the session with proxies of what the environments of ``--in-env`` collect.
+
+        Returns those that the environments themselves have deselected.
+        """
+        session.items = []
         requests = [r for text in self._config.option.in_env for r in self.selector.of_option(text)]
         self._raise_problems()
         distinct = list(dict.fromkeys(requests))
@@ -75,44 +80,60 @@ class Run:
         with _ended_if_interrupted(conductor):
             jobs = conductor.collect(self._arguments_of(distinct), alone=alone)
         _raise_usage_error(jobs)
-        session.items = self._proxies(session, jobs, alone=alone)
+        self._learn_markers(jobs)
+        session.items = self._proxies(session, jobs, "items", alone=alone)
+        deselected = self._proxies(session, jobs, "deselected", alone=alone)
         self._raise_problems()
-        for report in collect_reports(session.items):
+        for report in collect_reports([*session.items, *deselected]):
             self._config.hook.pytest_collectreport(report=report)
-        self._modify(session, [job.plugins for job in jobs if job.found is not None])
+        return deselected
 
-    def _modify(self, session: pytest.Session, plugins: Sequence[frozenset[str]]) -> None:
+    def modify(self, session: pytest.Session) -> None:
         """Let plugins select and order, but no plugin a second time that every environment has."""
-        there = frozenset.intersection(*plugins) if plugins else frozenset()
+        assert self._conductor is not None
+        found = [job.found for job in self._conductor.jobs if job.found is not None]
+        there = set.intersection(*(set(event["plugins"]) for event in found)) if found else set()
         done = [p for p in self._config.pluginmanager.get_plugins() if _module_of(p) in there]
         name = "pytest_collection_modifyitems"
         hook = self._config.pluginmanager.subset_hook_caller(name, done)
         hook(session=session, config=self._config, items=session.items)
 
+    def _learn_markers(self, jobs: list[Job]) -> None:
+        """``-m`` may name what only the environments' conftest.py files and plugins declare."""
+        known = set(self._config.getini("markers"))
+        told = [line for job in jobs for line in (job.found or {}).get("markers", ())]
+        for line in dict.fromkeys(told):
+            if line not in known:
+                self._config.addinivalue_line("markers", line)
+
     def _arguments_of(self, requests: list[Request]) -> dict[Request, list[str]]:
         """What of the command line each environment collects: its own ids, and all others'."""
-        given = list(self._config.option.file_or_dir)
+        given = _host.positional(self._config)
         if len(requests) == 1:
             return {requests[0]: given}
         ids = [request.id for request in requests]
         named = {request: arguments_for(request.id, ids, given) for request in requests}
-        return {request: found for request, found in named.items() if found or not given}
+        return {
+            request: found
+            for request, found in named.items()
+            if len(found) == len(given) or _host.names_a_path(found)
+        }
 
     def _proxies(
-        self, session: pytest.Session, jobs: list[Job], *, alone: bool
+        self, session: pytest.Session, jobs: list[Job], which: str, *, alone: bool
     ) -> list[pytest.Item]:
         tree = Tree(session)
-        proxies: dict[str, pytest.Item] = {}
+        proxies: dict[tuple[str, str], pytest.Item] = {}
         for job in jobs:
-            for data in job.found or ():
+            for data in (job.found or {}).get(which, ()):
                 marked = self.selector.of_marks(data["environments"], data["id"])
                 for request in marked or [job.request]:
                     plain = len(marked) == 1 if marked else alone
                     item = tree.item(data, request, alone=plain)
-                    proxies.setdefault(item.nodeid, item)
-            if job.failure is not None:
+                    proxies.setdefault((item.nodeid, data["key"]), item)
+            if job.failure is not None and which == "items":
                 item = tree.stand_in(job.request)
-                proxies[item.nodeid] = item
+                proxies[item.nodeid, ""] = item
         return list(proxies.values())
 
     def recover(self, module: pytest.Module, report: pytest.CollectReport) -> None:
@@ -137,13 +158,13 @@ class Run:
         """Proxies of each environment's own tests, and of those that none of them claims."""
         unclaimed: dict[str, Any] = {}
         for job in jobs:
-            for data in job.found or ():
+            for data in (job.found or {}).get("items", ()):
                 marked = self.selector.of_marks(data["environments"], data["id"])
                 wanted = marked or [request for request in [self.selector.default] if request]
                 if job.request in wanted:
                     tree.item(data, job.request, alone=len(wanted) == 1)
                 elif not wanted:
-                    unclaimed[data["id"]] = data
+                    unclaimed[data["key"]] = data
         for data in unclaimed.values():
             item = tree.item(data, None, alone=True)
             item.why_not_here = f"it names no environment, and here its file has an error:\n{error}"
@@ -283,11 +304,20 @@ def _ended_if_interrupted(conductor: Conductor) -> Iterator[None]:
 
 
 def _raise_usage_error(jobs: list[Job]) -> None:
-    """What pytest calls a usage error there is one here, if there is no other environment."""
-    job = jobs[0]
-    usage_error = job.finished is not None and job.finished["status"] == pytest.ExitCode.USAGE_ERROR
-    if len(jobs) == 1 and job.failure is not None and usage_error:
-        raise pytest.UsageError(job.failure[1])
+    """What pytest calls a usage error in every environment is one here, in the same words."""
+    if jobs and all(_has_usage_error(job) for job in jobs):
+        words = [job.failure[1] for job in jobs if job.failure is not None]
+        raise pytest.UsageError(*dict.fromkeys(map(_without_prefix, words)))
+
+
+def _has_usage_error(job: Job) -> bool:
+    finished = job.finished is not None and job.finished["status"] == pytest.ExitCode.USAGE_ERROR
+    return finished and job.failure is not None
+
+
+def _without_prefix(words: str) -> str:
+    """Only what pytest has said: it will say ``ERROR:`` again."""
+    return words.partition("\nERROR: ")[2].rstrip() or words
 
 
 class _BetweenTests:

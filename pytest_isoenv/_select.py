@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -160,8 +161,22 @@ def place(item: pytest.Item, request: Request, id_there: str) -> None:
 
 
 def id_there(item: pytest.Item) -> str:
-    """The node id that plain pytest gives this test where it runs: without the variant."""
+    """What the test is called where it runs: by its node id in plain pytest, without the variant.
+
+    A number follows where several items have the same id.
+    """
     return item.stash.get(_ID_THERE, item.nodeid)
+
+
+def tell_apart(items: Sequence[pytest.Item]) -> None:
+    """Number those items of an environment that have the same id; the worker counts alike."""
+    seen: Counter[tuple[Request, str]] = Counter()
+    for item in items:
+        request, key = request_of(item), id_there(item)
+        if request is not None:
+            seen[request, key] += 1
+            if seen[request, key] > 1:
+                place(item, request, f"{key} (#{seen[request, key]})")
 
 
 def _id_without_variant(item: pytest.Item, request: Request) -> str:

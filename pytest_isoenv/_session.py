@@ -293,7 +293,7 @@ class Conductor:
         self._fail(job, *job.failure)
 
     def _on_items(self, job: Job, event: Event) -> None:
-        job.found, job.plugins = event["items"], frozenset(event["plugins"])
+        job.found = event
 
     def _on_test(self, job: Job, event: Event) -> None:
         job.relay.test(event)

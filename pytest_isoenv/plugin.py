@@ -6,6 +6,7 @@ siblings before a test, a config file or an option asks for an environment.
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
@@ -27,8 +28,13 @@ _MARKER = (
 _RUN = pytest.StashKey["Run"]()
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """The plugin's options."""
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    """The plugin's options; with ``--in-env``, all others are for the environments to judge."""
+    config: Any = pluginmanager.getplugin("pytestconfig")
+    if config is not None and _says_in_env(config):
+        from pytest_isoenv import _host
+
+        _host.prepare(config)
     group = parser.getgroup("isoenv", "environments for tests (pytest-isoenv)")
     group.addoption(
         "--in-env",
@@ -71,6 +77,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def _says_in_env(config: pytest.Config) -> bool:
+    """Whether the option is given, at a time when nobody has parsed it."""
+    try:
+        addopts = config.getini("addopts")
+    except ValueError:  # the ini-file has not been read yet
+        addopts = []
+    shell = os.environ.get("PYTEST_ADDOPTS", "").split()
+    args = [*config.invocation_params.args, *shell, *addopts]
+    return any(str(arg).startswith("--in-env") for arg in args)
+
+
 def pytest_plugin_registered(plugin: object, manager: pytest.PytestPluginManager) -> None:
     """Make our hooks known once somebody implements one; pytest refuses hooks nobody specified."""
     if hasattr(plugin, "pytest_isoenv_environments") or hasattr(plugin, "pytest_isoenv_backends"):
@@ -85,20 +102,21 @@ def _know_our_hooks(manager: pytest.PytestPluginManager) -> None:
         manager.add_hookspecs(hookspecs)
 
 
-@pytest.hookimpl(tryfirst=True)
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_load_initial_conftests(
     early_config: pytest.Config, parser: pytest.Parser, args: list[str]
-) -> None:
+) -> Generator[None, object, object]:
     """With ``--in-env``, what conftest.py files say is for the environments to hear.
 
     And settings that no plugin here knows may be known to plugins of an environment.
     """
     if early_config.known_args_namespace.in_env:
-        from pytest_isoenv._options import hand_over
+        from pytest_isoenv import _host
 
-        hand_over(early_config, parser, args)
+        _host.hand_over(early_config, parser, args)
     elif _declares(early_config):
         _leave_settings_to_environments(early_config)
+    return (yield)
 
 
 def _leave_settings_to_environments(config: pytest.Config) -> None:
@@ -214,19 +232,33 @@ def pytest_make_collect_report(
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection(session: pytest.Session) -> bool | None:
-    """With ``--in-env``, environments collect; the host selects among what they found."""
-    if not session.config.option.in_env or _only_distributes(session.config):
-        return None
+def pytest_collection(session: pytest.Session) -> None:
+    """With ``--in-env``, environments collect; the host selects among what they found.
+
+    What else this hook does, in pytest and in plugins, is as useful as ever: only the collecting
+    itself is replaced.
+    """
+    if session.config.option.in_env and not _only_distributes(session.config):
+        vars(session)["perform_collect"] = lambda: _collect_in_environments(session)
+
+
+def _collect_in_environments(session: pytest.Session) -> list[pytest.Item]:
+    """What ``session.perform_collect()`` does, with the items of environments."""
     from pytest_isoenv.errors import ConfigError, StoreError
 
+    hook = session.config.hook
     try:
-        run_of(session.config).collect(session)
+        run = run_of(session.config)
+        deselected = run.collect(session)
+        if deselected:
+            hook.pytest_deselected(items=deselected)
+        run.modify(session)
     except (ConfigError, StoreError) as error:
         raise pytest.UsageError(str(error)) from error
-    session.config.hook.pytest_collection_finish(session=session)
+    finally:
+        hook.pytest_collection_finish(session=session)
     session.testscollected = len(session.items)
-    return True
+    return session.items
 
 
 @pytest.hookimpl(tryfirst=True)

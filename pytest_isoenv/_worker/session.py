@@ -11,7 +11,9 @@ comes next (it is a worker of pytest-xdist), the session takes one step at a tim
 
 from __future__ import annotations
 
+import copy
 import importlib.util
+import inspect
 import os
 from collections.abc import Callable, Generator
 from importlib.metadata import entry_points
@@ -39,26 +41,46 @@ def _has_plugin(name: str) -> bool:
     return any(point.name == name for point in group)
 
 
-def _described(item: Any) -> dict[str, Any]:
+def _keyed(items: list[Any]) -> dict[str, Any]:
+    """Items by what the host calls them: their id, with a number where others have the same."""
+    keyed: dict[str, Any] = {}
+    seen: dict[str, int] = {}
+    for item in items:
+        count = seen[item.nodeid] = seen.get(item.nodeid, 0) + 1
+        keyed[item.nodeid if count == 1 else f"{item.nodeid} (#{count})"] = item
+    return keyed
+
+
+def _described(key: str, item: Any, docs: bool) -> dict[str, Any]:
     """What the host needs to know of an item to select, order and show it."""
     return {
         "id": item.nodeid,
+        "key": key,
         "path": str(item.path),
         "location": item.location,
-        "chain": [_node(node) for node in item.listchain()[1:]],
+        "chain": [_node(node, docs) for node in item.listchain()[1:]],
         "marks": [(mark.name, mark.args, mark.kwargs) for mark in item.iter_markers()],
         "environments": _closest_env_marks(item),
-        "keywords": [
-            *item.listextrakeywords(),
-            *getattr(getattr(item, "function", None), "__dict__", ()),
-        ],
+        "keywords": _keywords(item),
     }
 
 
-def _node(node: Any) -> tuple[str, str, str]:
-    """A node's type, its name, and if it is a directory its path."""
+def _keywords(item: Any) -> list[str]:
+    """What ``-k`` looks at here, beside the names and marks that the host is told anyway."""
+    try:
+        from _pytest.mark import KeywordMatcher
+
+        names = set(KeywordMatcher.from_item(item)._names)
+    except (ImportError, AttributeError):  # it has moved
+        names = set(item.listextrakeywords())
+    return sorted(names - {node.name for node in item.listchain()})
+
+
+def _node(node: Any, docs: bool) -> tuple[str, str, str, str]:
+    """A node's type, its name, if it is a directory its path, and if they are shown its docs."""
     directory = hasattr(pytest, "Directory") and isinstance(node, pytest.Directory)
-    return type(node).__name__, node.name, str(node.path) if directory else ""
+    doc = inspect.getdoc(getattr(node, "obj", None)) if docs and hasattr(node, "obj") else ""
+    return type(node).__name__, node.name, str(node.path) if directory else "", doc or ""
 
 
 def _closest_env_marks(item: Any) -> list[Any]:
@@ -67,6 +89,16 @@ def _closest_env_marks(item: Any) -> list[Any]:
         if marks:
             return marks if isinstance(node, pytest.Module) else marks[::-1]
     return []
+
+
+class _Words:
+    """A file whose text goes to a function."""
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self.write = write
+
+    def flush(self) -> None:
+        """What is written has gone already."""
 
 
 class _JUnitReport:
@@ -141,21 +173,29 @@ class SessionPlugin:
         self._session: Any = None
         self._reports: list[Any] = []
         self._statuses = _Statuses()
-        self._running = False
+        self._keys: dict[Any, str] = {}
+        self._running = ""
         self._tried: dict[str, Any] | None = None
+        self._deselected: list[Any] = []
         # Already part of the options; tests see it all the same.
         self._addopts = os.environ.pop("PYTEST_ADDOPTS", None)
+        self._named_plugins = os.environ.get("PYTEST_PLUGINS")
+        if self._named_plugins is not None:
+            named = [name for name in self._named_plugins.split(",") if name]
+            os.environ["PYTEST_PLUGINS"] = ",".join(filter(self._can_be_loaded, named))
         self._options = [option for option in request["options"] if self._can_be_obeyed(option)]
 
     def _can_be_obeyed(self, option: tuple[str, list[str]]) -> bool:
         name, (first, *_) = option
         plugin = first[2:] if name == "-p" else ""
-        if not plugin or plugin.startswith("no:") or plugin in self._request["local_plugins"]:
+        return not plugin or plugin.startswith("no:") or self._can_be_loaded(plugin)
+
+    def _can_be_loaded(self, plugin: str) -> bool:
+        """Whether a plugin is here; if it must be and is not, pytest says so in its own words."""
+        if plugin in self._request["wanted_plugins"] or _has_plugin(plugin):
             return True
-        if not _has_plugin(plugin):
-            self._host.send({"kind": "dropped", "option": "-p " + plugin})
-            return False
-        return True
+        self._host.send({"kind": "dropped", "option": "-p " + plugin})
+        return False
 
     def arguments(self) -> list[str]:
         """The command line of this session."""
@@ -173,8 +213,7 @@ class SessionPlugin:
         known = []
         for name, arguments in self._options:
             unknown = parser.parse_known_and_unknown_args(arguments)[1]
-            # What nobody knows, pytest refuses in its own words.
-            if unknown and name not in self._request["required"]:
+            if unknown:
                 self._host.send({"kind": "dropped", "option": name})
             else:
                 known += arguments
@@ -186,6 +225,8 @@ class SessionPlugin:
         self._config = config
         if self._addopts is not None:
             os.environ["PYTEST_ADDOPTS"] = self._addopts
+        if self._named_plugins is not None:
+            os.environ["PYTEST_PLUGINS"] = self._named_plugins
         for line in self._request["markers"]:
             config.addinivalue_line("markers", line)
         if self._request["junit_family"] is not None:
@@ -207,6 +248,12 @@ class SessionPlugin:
         """Remember the session: it knows why it was stopped."""
         self._session = session
         self._know_hooks_of_the_host(session.config)
+        reporter = session.config.pluginmanager.getplugin("terminalreporter")
+        if reporter is not None and session.config.getoption("setupshow", False):
+            # What is written between the reports keeps its place among them.
+            writer = copy.copy(reporter._tw)
+            writer._file = _Words(lambda text: self._reports.append((None, {"$writes": text})))
+            session.config.get_terminal_writer = lambda: writer
 
     def _know_hooks_of_the_host(self, config: Any) -> None:
         """A conftest.py may have them for plugins of the host only; they are no errors here."""
@@ -237,12 +284,12 @@ class SessionPlugin:
     def pytest_collection_modifyitems(self, items: list[Any]) -> Generator[None, Any, None]:
         """Run what the host asks for, in its order; ids that are not here are told."""
         yield
-        here = {item.nodeid: item for item in items}
+        here = _keyed(items)
         wanted = self._request["ids"]
         if wanted is None:
-            described = [_described(item) for item in items]
-            self._host.send({"kind": "items", "items": described, "plugins": self._plugins()})
+            self._host.send(self._found(here))
             wanted = self._host.next_command()["run"]
+        self._keys = {item: key for key, item in here.items()}
         items[:] = [here[nodeid] for nodeid in wanted if nodeid in here]
         missing = [nodeid for nodeid in wanted if nodeid not in here]
         self._host.send({"kind": "collected", "missing": missing})
@@ -252,6 +299,21 @@ class SessionPlugin:
         plugins = self._config.pluginmanager.get_plugins()
         return sorted({_module_of(plugin) for plugin in plugins if _is_foreign(plugin)})
 
+    def _found(self, here: dict[str, Any]) -> dict[str, Any]:
+        docs = self._request["docs"]
+        gone = _keyed(self._deselected)
+        return {
+            "kind": "items",
+            "items": [_described(key, item, docs) for key, item in here.items()],
+            "deselected": [_described(key, item, docs) for key, item in gone.items()],
+            "markers": self._config.getini("markers"),
+            "plugins": self._plugins(),
+        }
+
+    def pytest_deselected(self, items: list[Any]) -> None:
+        """What conftest.py files and plugins leave out here counts as left out."""
+        self._deselected += items
+
     # Running
 
     @pytest.hookimpl(tryfirst=True)
@@ -259,7 +321,7 @@ class SessionPlugin:
         """One step at a time, where the host says from test to test what comes next."""
         if not self._request["steps"]:
             return None
-        here = {item.nodeid: item for item in session.items}
+        here = {key: item for item, key in self._keys.items()}
         while True:
             step = self._host.next_command().get("step")
             if not step:
@@ -288,11 +350,14 @@ class SessionPlugin:
             self._host.send({"kind": "late teardown", "text": text})
 
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
-    def pytest_runtest_protocol(self) -> Generator[None, Any, None]:
-        """A test is over when its protocol is: a plugin may try it several times in one."""
-        self._running = True
+    def pytest_runtest_protocol(self, item: Any) -> Generator[None, Any, None]:
+        """A test is over when its protocol is: a plugin may try it several times in one.
+
+        Remember which test this is: its id may not be its alone.
+        """
+        self._running = self._keys.get(item, item.nodeid)
         yield
-        self._running = False
+        self._running = ""
         self._send_tried(over=True)
 
     def pytest_runtest_logstart(self) -> None:
@@ -313,8 +378,11 @@ class SessionPlugin:
 
     def _keep_reports(self, nodeid: str) -> None:
         kept, self._reports = self._reports, []
-        reports = [self._statuses.added(self._config, *reported) for reported in kept]
-        self._tried = {"kind": "test", "id": nodeid, "reports": reports}
+        reports = [
+            self._statuses.added(self._config, report, data) if report is not None else data
+            for report, data in kept
+        ]
+        self._tried = {"kind": "test", "id": self._running or nodeid, "reports": reports}
 
     def _send_tried(self, *, over: bool) -> None:
         tried, self._tried = self._tried, None
@@ -360,7 +428,7 @@ class SessionPlugin:
     def pytest_keyboard_interrupt(self, excinfo: Any) -> None:
         """Remember who ended the session: ``pytest.exit`` or Ctrl-C; what is known is known."""
         if self._reports:
-            self._keep_reports(self._reports[0][0].nodeid)
+            self._keep_reports(self._running)
             self._send_tried(over=True)
         error = excinfo.value
         self.ending = {
