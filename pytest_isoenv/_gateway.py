@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.resources
+import inspect
 import marshal
 import subprocess
 import tempfile
@@ -25,8 +26,12 @@ from pytest_isoenv.environment import Environment
 from pytest_isoenv.errors import WorkerError
 
 PROTOCOL = 2
-# As execnet does it, but without the current directory that ``-c`` puts in front of sys.path.
-_BOOTSTRAP = "import sys; del sys.path[: sys.path[:1] == ['']]; exec(eval(sys.stdin.readline()))"
+# As execnet does it, but without the current directory that ``-c`` puts in front of sys.path, and
+# without its names in ``__main__``.
+_BOOTSTRAP = (
+    "import sys; del sys.path[: sys.path[:1] == ['']]; "
+    "exec(eval(sys.stdin.readline()), {'__name__': 'isoenv'})"
+)
 #: A worker's event, or None once there will be no more.
 Event = Mapping[str, Any]
 Deliver = Callable[["Event | None"], None]
@@ -103,7 +108,7 @@ class Worker:
         spec = execnet.XSpec("popen//id=isoenv//execmodel=main_thread_only")
         try:
             pipes = cast("gateway_base.IO", _Pipes(self._popen))
-            gateway_bootstrap.bootstrap_exec(pipes, spec)
+            _bootstrap(pipes)
             gateway = execnet.Gateway(pipes, spec)
             self._channel = gateway.remote_exec(_source("main"))
             parts = {part: _source(part) for part in _parts(request)}
@@ -262,6 +267,22 @@ class Worker:
         size = self._stderr.seek(0, 2)
         self._stderr.seek(max(0, size - _TAIL))
         return self._stderr.read().decode("utf-8", "replace")
+
+
+def _bootstrap(pipes: gateway_base.IO) -> None:
+    """As execnet does it, but for a gateway that needs no thread; see the worker's ``gateway``."""
+    gateway_bootstrap.sendexec(
+        pipes,
+        # Once for each, since both begin with imports from __future__.
+        f"exec(compile({inspect.getsource(gateway_base)!r}, 'execnet', 'exec'), globals())",
+        "io = init_popen_io(get_execmodel('main_thread_only'))",
+        "io.write(b'1')",
+        "import types; base = types.SimpleNamespace(**globals())",
+        f"exec(compile({_source('gateway')!r}, 'isoenv', 'exec'), globals())",
+        "serve(base, io)",
+    )
+    if pipes.read(1) != b"1":
+        raise EOFError
 
 
 def _parts(request: Mapping[str, Any]) -> list[str]:

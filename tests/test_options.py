@@ -173,7 +173,7 @@ def test_plugins_that_are_files_of_the_project_exist_in_every_environment(pytest
     pytester.syspathinsert()
     pytester.makepyfile(isoenv_local_plugin="")
     config = pytester.parseconfig("-p", "isoenv_local_plugin", "-p", "no:doctest")
-    assert _options.local_plugins(config) == ["isoenv_local_plugin"]
+    assert _options.wanted_plugins(config) == ["isoenv_local_plugin"]
 
 
 def main_module(name):

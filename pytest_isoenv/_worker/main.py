@@ -6,18 +6,24 @@ commands; the worker sends events, each a dict with a ``kind``.
 
 from __future__ import annotations
 
+import collections
 import marshal
 import os
 import platform
-import queue
+import select
 import signal
 import sys
-import threading
+import time
 import types
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+
+try:
+    import fcntl
+except ImportError:  # this is no POSIX system
+    fcntl = None  # type: ignore[assignment]
 
 PROTOCOL = 2
 # Readable by every Python that this runs on.
@@ -25,15 +31,17 @@ _MARSHAL_VERSION = 4
 # How long fixtures may take to be torn down once the host has gone (seconds).
 _GRACE = 10.0
 # Kept, for a test may replace them.
-_getpid, _kill, _killpg = os.getpid, os.kill, getattr(os, "killpg", None)
+_getpid, _sleep = os.getpid, time.sleep
+_fork: Any = getattr(os, "fork", None)
+_killpg: Any = getattr(os, "killpg", None)
 
 
 def main(channel: Any) -> None:
     """Take the request, run the session, tell how it ended."""
-    request = marshal.loads(channel.receive())
+    host = Host(channel)
+    request = host.next_command()
     parts = {name: _loaded(name, source) for name, source in request["parts"].items()}
     _prepare_process(request)
-    host = Host(channel)
     host.send(
         {
             "kind": "hello",
@@ -80,10 +88,12 @@ class Host:
     def __init__(self, channel: Any) -> None:
         self._channel = channel
         self._pid = _getpid()
-        self._commands: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._commands: collections.deque[dict[str, Any]] = collections.deque()
         self._finished = False
-        _leave_to_the_parent(channel)
-        channel.setcallback(self._receive, endmarker=None)
+        channel.setcallback(lambda data: self._commands.append(marshal.loads(data)))
+        io = channel.gateway._io
+        _leave_to_the_parent(io)
+        self._notice_its_end(io.infile.fileno())
 
     @property
     def is_ours(self) -> bool:
@@ -97,38 +107,51 @@ class Host:
 
     def next_command(self) -> dict[str, Any]:
         """Wait for what the host wants next."""
-        command = self._commands.get()
-        if command is None:
-            raise KeyboardInterrupt("the host has gone")
-        return command
+        try:
+            while not self._commands:
+                self._channel.gateway.receive_one()
+        except EOFError:
+            raise KeyboardInterrupt("the host has gone") from None
+        return self._commands.popleft()
 
     def finish(self, event: dict[str, Any]) -> None:
         """The last event."""
         self._finished = True
         self.send({"kind": "finish", **event})
 
-    def _receive(self, data: Any) -> None:
-        """Called in the gateway's thread, at last with None."""
-        if data is not None:
-            self._commands.put(marshal.loads(data))
-        elif not self._finished:
-            self._commands.put(None)
-            self._end_without_a_host()
+    def _notice_its_end(self, descriptor: int) -> None:
+        """Should the host go while tests run, they end as after Ctrl-C, whatever they do.
 
-    def _end_without_a_host(self) -> None:
-        """As after Ctrl-C, but whatever the tests do, and all that they started."""
-        _kill(self._pid, signal.SIGINT)
-        if _killpg is not None:
-            timer = threading.Timer(_GRACE, _killpg, (self._pid, signal.SIGKILL))
-            timer.daemon = True
-            timer.start()
+        The system sends a signal when the other end of the pipe is closed, where it can.
+        """
+        if fcntl is None or not hasattr(os, "O_ASYNC"):
+            return
+        poll = select.poll()
+        poll.register(descriptor, 0)
+
+        def look(number: int, frame: Any) -> None:
+            if self.is_ours and not self._finished and poll.poll(0):
+                signal.signal(signal.SIGIO, signal.SIG_IGN)
+                _kill_group_later()
+                raise KeyboardInterrupt("the host has gone")
+
+        signal.signal(signal.SIGIO, look)
+        fcntl.fcntl(descriptor, fcntl.F_SETOWN, self._pid)
+        flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+        fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | os.O_ASYNC)
 
 
-def _leave_to_the_parent(channel: Any) -> None:
+def _kill_group_later() -> None:
+    """Fixtures may be torn down, but nothing stays: not this process, nor what it has started."""
+    if _fork() == 0:
+        _sleep(_GRACE)
+        _killpg(0, signal.SIGKILL)
+
+
+def _leave_to_the_parent(io: Any) -> None:
     """A child that a test forks must not hold the connection open, nor speak on it."""
     if not hasattr(os, "register_at_fork"):
         return
-    io = channel.gateway._io
     descriptors = [io.infile.fileno(), io.outfile.fileno()]
     nowhere = os.open(os.devnull, os.O_RDWR)
     dup2 = os.dup2
