@@ -65,6 +65,17 @@ class ProxyItem(pytest.Item):
 _Node = tuple[str, str, str, str]
 
 
+def with_marks(found: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What an environment has collected, its items with the marks that they name by number."""
+    marks = [
+        pytest.Mark(name, tuple(args), dict(kwargs), _ispytest=True)
+        for name, args, kwargs in found["marks"]
+    ]
+    for data in (*found["items"], *found["deselected"]):
+        data["marks"] = [marks[number] for number in data["marks"]]
+    return found
+
+
 class Tree:
     """Builds proxies below a node of the host, sharing the nodes between them.
 
@@ -89,11 +100,7 @@ class Tree:
         item.path = Path(data["path"])
         path, line, domain = data["location"]
         item.shown = (path, line, domain.removesuffix(name) + shown)
-        item.own_markers = [
-            pytest.Mark(mark, tuple(args), dict(kwargs), _ispytest=True)
-            for mark, args, kwargs in data["marks"]
-            if mark != MARK
-        ]
+        item.own_markers = [mark for mark in data["marks"] if mark.name != MARK]
         item.keywords.update({mark.name: mark for mark in item.own_markers})
         item.extra_keyword_matches.update(data["keywords"])
         if request is not None:

@@ -21,6 +21,7 @@ from pytest_isoenv._jobs import Job, by_request
 from pytest_isoenv._launch import Launch
 from pytest_isoenv._process import Cancelled, kill_marked
 from pytest_isoenv._provision import Provisioner
+from pytest_isoenv._proxies import with_marks
 from pytest_isoenv._relay import Warned
 from pytest_isoenv._requests import Request
 from pytest_isoenv._select import request_of
@@ -293,7 +294,7 @@ class Conductor:
         self._fail(job, *job.failure)
 
     def _on_items(self, job: Job, event: Event) -> None:
-        job.found = event
+        job.found = with_marks(event)
 
     def _on_test(self, job: Job, event: Event) -> None:
         job.relay.test(event)

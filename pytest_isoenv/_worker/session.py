@@ -51,7 +51,22 @@ def _keyed(items: list[Any]) -> dict[str, Any]:
     return keyed
 
 
-def _described(key: str, item: Any, docs: bool) -> dict[str, Any]:
+class _Marks:
+    """The marks of all items, each once: one of ``parametrize`` may hold thousands of values."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, Any, Any]] = []
+        self._numbers: dict[int, int] = {}
+
+    def number(self, mark: Any) -> int:
+        """Where the mark stands in ``told``."""
+        if id(mark) not in self._numbers:
+            self._numbers[id(mark)] = len(self.told)
+            self.told.append((mark.name, mark.args, mark.kwargs))
+        return self._numbers[id(mark)]
+
+
+def _described(key: str, item: Any, marks: _Marks, docs: bool) -> dict[str, Any]:
     """What the host needs to know of an item to select, order and show it."""
     return {
         "id": item.nodeid,
@@ -59,7 +74,7 @@ def _described(key: str, item: Any, docs: bool) -> dict[str, Any]:
         "path": str(item.path),
         "location": item.location,
         "chain": [_node(node, docs) for node in item.listchain()[1:]],
-        "marks": [(mark.name, mark.args, mark.kwargs) for mark in item.iter_markers()],
+        "marks": [marks.number(mark) for mark in item.iter_markers()],
         "environments": _closest_env_marks(item),
         "keywords": _keywords(item),
     }
@@ -301,11 +316,13 @@ class SessionPlugin:
 
     def _found(self, here: dict[str, Any]) -> dict[str, Any]:
         docs = self._request["docs"]
+        marks = _Marks()
         gone = _keyed(self._deselected)
         return {
             "kind": "items",
-            "items": [_described(key, item, docs) for key, item in here.items()],
-            "deselected": [_described(key, item, docs) for key, item in gone.items()],
+            "items": [_described(key, item, marks, docs) for key, item in here.items()],
+            "deselected": [_described(key, item, marks, docs) for key, item in gone.items()],
+            "marks": marks.told,
             "markers": self._config.getini("markers"),
             "plugins": self._plugins(),
         }
