@@ -127,10 +127,12 @@ class Host:
         if fcntl is None or not hasattr(os, "O_ASYNC"):
             return
         poll = select.poll()
-        poll.register(descriptor, 0)
+        poll.register(descriptor, select.POLLIN)
 
         def look(number: int, frame: Any) -> None:
-            if self.is_ours and not self._finished and poll.poll(0):
+            # What the host has said before it went is still to be heard.
+            gone = any(not events & select.POLLIN for _, events in poll.poll(0))
+            if gone and self.is_ours and not self._finished:
                 signal.signal(signal.SIGIO, signal.SIG_IGN)
                 _kill_group_later()
                 raise KeyboardInterrupt("the host has gone")
