@@ -24,6 +24,7 @@ class Launch:
         self.stdout = os.dup(1) if live else None
         self.stderr = os.dup(2) if live else None
         self._basetemp = _basetemp(config)
+        _share_log_file(config)
         self._common = self._shared(config)
 
     def _shared(self, config: pytest.Config) -> Mapping[str, Any]:
@@ -74,6 +75,17 @@ class Launch:
 def _basetemp(config: pytest.Config) -> Path | None:
     factory = getattr(config, "_tmp_path_factory", None)  # absent with -p no:tmpdir
     return factory.getbasetemp() if factory else None
+
+
+def _share_log_file(config: pytest.Config) -> None:
+    """Let the host add to the log file as its workers do, instead of writing where it stands."""
+    plugin = config.pluginmanager.getplugin("logging-plugin")
+    handler = getattr(plugin, "log_file_handler", None)
+    if handler is not None and handler.stream is not None and handler.stream.name != os.devnull:
+        shared = open(handler.baseFilename, "a", encoding=handler.encoding)  # noqa: SIM115, PTH123
+        old = handler.setStream(shared)
+        if old is not None:
+            old.close()
 
 
 def _junit_family(config: pytest.Config) -> str | None:

@@ -25,9 +25,9 @@ _HOST_ONLY = frozenset(
         "collectonly", "continue_on_collection_errors",
         # reporting
         "reportchars", "durations", "durations_min", "no_header", "no_summary", "xmlpath",
-        "junitprefix", "color", "pastebin", "show_fixtures", "show_fixtures_per_test", "help",
+        "junitprefix", "color", "pastebin", "showfixtures", "show_fixtures_per_test", "help",
         "version", "markers", "fold_skipped", "force_short_summary", "debug", "traceconfig",
-        "log_file", "log_file_mode", "log_file_level", "htmlpath", "self_contained_html", "css",
+        "log_file", "log_file_mode", "htmlpath", "self_contained_html", "css",
         # set for each worker
         "basetemp", "file_or_dir", "in_env", "usepdb", "usepdb_cls", "trace",
         # distributing
@@ -84,6 +84,11 @@ def _decided_here(config: pytest.Config) -> Iterator[Option]:
         if f"{name}=true" in (config.option.override_ini or ()):
             option = f"--{name.replace('_', '-')}"
             yield option, [option]
+    log_file = _log_file(config)
+    if log_file:
+        yield "--log-file", [f"--log-file={config.invocation_params.dir / log_file}"]
+        # The host has begun the file; whoever comes later adds to it.
+        yield "-o", ["--override-ini=log_file_mode=a"]
     if config.getoption("stepwise", False):
         # Only the host knows of it, and hears of a failure when the next test may have run.
         yield "--maxfail", [f"--maxfail={2 if config.getoption('stepwise_skip', False) else 1}"]
@@ -91,6 +96,12 @@ def _decided_here(config: pytest.Config) -> Iterator[Option]:
     required = [text for text in asked if not _names_us(text)]
     if len(required) != len(asked):
         yield "-o", [f"--override-ini=required_plugins={' '.join(required)}"]
+
+
+def _log_file(config: pytest.Config) -> str:
+    if not config.pluginmanager.hasplugin("logging-plugin"):
+        return ""
+    return str(config.getoption("log_file", None) or config.getini("log_file") or "")
 
 
 def _names_us(requirement: str) -> bool:

@@ -71,9 +71,7 @@ class Run:
         Returns those that the environments themselves have deselected.
         """
         session.items = []
-        requests = [r for text in self._config.option.in_env for r in self.selector.of_option(text)]
-        self._raise_problems()
-        distinct = list(dict.fromkeys(requests))
+        distinct = self._in_env()
         alone = len(distinct) == 1
         conductor = self._new_conductor(session)
         with _ended_if_interrupted(conductor):
@@ -86,6 +84,18 @@ class Run:
         for report in collect_reports([*session.items, *deselected]):
             self._config.hook.pytest_collectreport(report=report)
         return deselected
+
+    def _in_env(self) -> list[Request]:
+        """The environments that ``--in-env`` names."""
+        requests = [r for text in self._config.option.in_env for r in self.selector.of_option(text)]
+        self._raise_problems()
+        return list(dict.fromkeys(requests))
+
+    def environments(self) -> Iterator[Environment]:
+        """The same, ready to use; each is made when it is its turn."""
+        for request in self._in_env():
+            assert request.spec is not None
+            yield self._provisioner.environment(request.name, request.spec)
 
     def _learn_markers(self, jobs: list[Job]) -> None:
         """``-m`` may name what only the environments' conftest.py files and plugins declare."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
@@ -25,6 +25,7 @@ _MARKER = (
     "(pytest-isoenv)"
 )
 _RUN = pytest.StashKey["Run"]()
+_T = TypeVar("_T")
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
@@ -155,6 +156,30 @@ def run_of(config: pytest.Config) -> Run:
 
 def _has_mark(node: pytest.Item) -> bool:
     return next(node.iter_markers("env"), None) is not None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> int | None:
+    """With ``--in-env``, ``--fixtures`` and ``--markers`` list what the environments have."""
+    option = config.option
+    if not option.in_env or option.help or option.version:
+        return None
+    from pytest_isoenv import _listing
+
+    if not _listing.asked(config):
+        return None
+    config._do_configure()
+    return _in_our_words(lambda: _listing.show(config, run_of(config).environments()))
+
+
+def _in_our_words(work: Callable[[], _T]) -> _T:
+    """Do some work; errors of ours in it are the user's to mend."""
+    from pytest_isoenv.errors import IsoenvError
+
+    try:
+        return work()
+    except IsoenvError as error:
+        raise pytest.UsageError(str(error)) from error
 
 
 @pytest.hookimpl(tryfirst=True)
