@@ -39,6 +39,7 @@ class Launch:
             "hooks": _hooks(),
             "junit_family": _junit_family(config),
             "stdout": self.stdout,
+            "failures": _options.failures_to_stop_at(config),
             "docs": config.option.collectonly and config.option.verbose >= 1,
         }
 

@@ -89,9 +89,6 @@ def _decided_here(config: pytest.Config) -> Iterator[Option]:
         yield "--log-file", [f"--log-file={config.invocation_params.dir / log_file}"]
         # The host has begun the file; whoever comes later adds to it.
         yield "-o", ["--override-ini=log_file_mode=a"]
-    if config.getoption("stepwise", False):
-        # Only the host knows of it, and hears of a failure when the next test may have run.
-        yield "--maxfail", [f"--maxfail={2 if config.getoption('stepwise_skip', False) else 1}"]
     asked = _host.required_plugins(config)
     required = [text for text in asked if not _names_us(text)]
     if len(required) != len(asked):
@@ -156,6 +153,16 @@ def _text(value: Any) -> Iterator[str]:
 def _joined(option: str, text: str) -> str:
     # As one argument: a parser that does not know the option must not take its value for a path.
     return f"{option}={text}" if option.startswith("--") else f"{option}{text}"
+
+
+def failures_to_stop_at(config: pytest.Config) -> int:
+    """After how many a worker stops by itself; 0 if it goes on.
+
+    Only the host knows of ``--stepwise``, and hears of a failure when the next test may have run.
+    """
+    if not config.getoption("stepwise", False):
+        return 0
+    return 2 if config.getoption("stepwise_skip", False) else 1
 
 
 def wanted_plugins(config: pytest.Config) -> list[str]:

@@ -77,6 +77,8 @@ class Run:
         with _ended_if_interrupted(conductor):
             jobs = conductor.collect(self._arguments_of(distinct), alone=alone)
         _raise_usage_error(jobs)
+        self._raise_internal_error(jobs)
+        _obey(session)
         self._learn_markers(jobs)
         session.items = self._proxies(session, jobs, "items", alone=alone)
         deselected = self._proxies(session, jobs, "deselected", alone=alone)
@@ -96,6 +98,22 @@ class Run:
         for request in self._in_env():
             assert request.spec is not None
             yield self._provisioner.environment(request.name, request.spec)
+
+    def _raise_internal_error(self, jobs: list[Job]) -> None:
+        """One in the only environment there is, before it has found a test, is one here."""
+        if len(jobs) > 1 or not jobs or not jobs[0].internal_error or jobs[0].found is not None:
+            return
+        writer = self._config.get_terminal_writer()
+        for line in jobs[0].internal_error.splitlines():
+            writer.line(f"INTERNALERROR> {line}")
+        reason = f"internal error of the pytest in environment {jobs[0].name!r}"
+        raise pytest.exit.Exception(reason, pytest.ExitCode.INTERNAL_ERROR)
+
+    def let_collecting_end(self) -> None:
+        """With ``--collect-only``: warnings of collecting come when it is over."""
+        if self._conductor is not None and self._config.option.in_env:
+            self._conductor.start([])
+            self._conductor.finish()
 
     def _learn_markers(self, jobs: list[Job]) -> None:
         """``-m`` may name what only the environments' conftest.py files and plugins declare."""
@@ -273,6 +291,14 @@ def _raise_usage_error(jobs: list[Job]) -> None:
     if jobs and all(_has_usage_error(job) for job in jobs):
         words = [job.failure[1] for job in jobs if job.failure is not None]
         raise pytest.UsageError(*dict.fromkeys(map(_without_prefix, words)))
+
+
+def _obey(session: pytest.Session) -> None:
+    """What pytest does while it collects."""
+    if session.shouldfail:
+        raise session.Failed(session.shouldfail)
+    if session.shouldstop:
+        raise session.Interrupted(session.shouldstop)
 
 
 def _has_usage_error(job: Job) -> bool:

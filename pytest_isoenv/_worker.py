@@ -209,7 +209,7 @@ class SessionPlugin:
         self._config: Any = None
         self._session: Any = None
         self._reports: list[Any] = []
-        self._keys: dict[Any, str] = {}
+        self._keys: dict[Any, list[str]] = {}
         self._running = ""
         self._deselected: list[Any] = []
         self._selection: queue.SimpleQueue[list[str]] = queue.SimpleQueue()
@@ -324,13 +324,18 @@ class SessionPlugin:
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[Any]) -> Generator[None, Any, None]:
         """Run what the host asks for, in its order; ids that are not here are told."""
-        yield
+        outcome = yield
+        if outcome.excinfo is not None:
+            return  # said as an internal error, as pytest does
         here = _keyed(items)
         wanted = self._request["ids"]
         if wanted is None:
             self._send(self._found(here))
             wanted = self._selection.get()
-        self._keys = {item: key for key, item in here.items()}
+        for key in wanted:
+            if key in here:
+                self._keys.setdefault(here[key], []).append(key)
+        self._stop_after_failures()
         items[:] = [here[nodeid] for nodeid in wanted if nodeid in here]
         missing = [nodeid for nodeid in wanted if nodeid not in here]
         self._send({"kind": "collected", "missing": missing})
@@ -345,6 +350,13 @@ class SessionPlugin:
             "markers": self._config.getini("markers"),
         }
 
+    def _stop_after_failures(self) -> None:
+        """With ``--stepwise``; what could not be collected is none of them."""
+        most = self._request["failures"]
+        if most:
+            option, failed = self._config.option, self._session.testsfailed
+            option.maxfail = min(option.maxfail or failed + most, failed + most)
+
     def pytest_deselected(self, items: list[Any]) -> None:
         """What conftest.py files and plugins leave out here counts as left out."""
         self._deselected += items
@@ -354,7 +366,10 @@ class SessionPlugin:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: Any) -> None:
         """Remember which test this is: its id may not be its alone."""
-        self._running = self._keys.get(item, item.nodeid)
+        first, *later = self._keys.get(item, [item.nodeid])
+        self._running = first
+        if later:
+            self._keys[item] = later
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         """Keep the report until the test has finished."""
@@ -405,7 +420,7 @@ class SessionPlugin:
         """Remember who ended the session: ``pytest.exit`` or Ctrl-C."""
         error = excinfo.value
         self.ending = {
-            "why": getattr(error, "msg", None) or str(error),
+            "why": getattr(error, "msg", None) or str(error) or type(error).__name__,
             "exit": isinstance(error, pytest.exit.Exception),
             "returncode": getattr(error, "returncode", None),
         }

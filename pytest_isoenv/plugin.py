@@ -267,7 +267,10 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
     The innermost wrapper: to the others (progress, coverage) the loop is over when all is.
     """
     run = session.config.stash.get(_RUN, None)
-    if run is None or session.config.option.collectonly:
+    if run is None:
+        return (yield)
+    if session.config.option.collectonly:
+        run.let_collecting_end()
         return (yield)
     from pytest_isoenv.errors import StoreError
 
