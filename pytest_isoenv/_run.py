@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -160,6 +161,7 @@ class Run:
         requests += [self.selector.default] if self.selector.default else []
         if not requests:
             return
+        _forget(module.path)
         conductor = self._conductor or self._new_conductor(module.session)
         with _ended_if_interrupted(conductor):
             jobs = conductor.collect_apart(requests, str(module.path))
@@ -176,6 +178,8 @@ class Run:
         unclaimed: dict[str, Any] = {}
         for job in jobs:
             for data in (job.found or {}).get("items", ()):
+                if not tree.has_place_for(data):
+                    continue
                 marked = self.selector.of_marks(data["environments"], data["id"])
                 wanted = marked or [request for request in [self.selector.default] if request]
                 if job.request in wanted:
@@ -274,6 +278,13 @@ class Run:
             self._conductor.close()
         if "_provisioner" in vars(self):
             self._provisioner.close()
+
+
+def _forget(path: Path) -> None:
+    """A file that failed half-way through its import must not pass for a module (importlib)."""
+    for name, module in list(sys.modules.items()):
+        if getattr(module, "__file__", None) == str(path):
+            del sys.modules[name]
 
 
 @contextlib.contextmanager
