@@ -28,6 +28,7 @@ class Launch:
             wanted = (0, 1, 2) if config.getoption("capture", "no") == "no" else (0, 1)
             self.streams = [_copy(number) if number in wanted else None for number in range(3)]
         self._basetemp = _basetemp(config)
+        _share_log_file(config)
         self._common = self._shared(config)
 
     def _shared(self, config: pytest.Config) -> Mapping[str, Any]:
@@ -44,6 +45,7 @@ class Launch:
             "streams": self.streams,
             "live": self.streams[2] is not None,
             "width": config.get_terminal_writer().fullwidth,
+            "failures": _options.failures_to_stop_at(config),
             "docs": config.option.collectonly and config.option.verbose >= 1,
         }
 
@@ -110,6 +112,17 @@ def _copy(number: int) -> int | None:
 def _basetemp(config: pytest.Config) -> Path | None:
     factory = getattr(config, "_tmp_path_factory", None)  # absent with -p no:tmpdir
     return factory.getbasetemp() if factory else None
+
+
+def _share_log_file(config: pytest.Config) -> None:
+    """Let the host add to the log file as its workers do, instead of writing where it stands."""
+    plugin = config.pluginmanager.getplugin("logging-plugin")
+    handler = getattr(plugin, "log_file_handler", None)
+    if handler is not None and handler.stream is not None and handler.stream.name != os.devnull:
+        shared = open(handler.baseFilename, "a", encoding=handler.encoding)  # noqa: SIM115, PTH123
+        old = handler.setStream(shared)
+        if old is not None:
+            old.close()
 
 
 def _junit_family(config: pytest.Config) -> str | None:

@@ -25,9 +25,9 @@ _HOST_ONLY = frozenset(
         "collectonly", "continue_on_collection_errors",
         # reporting
         "reportchars", "durations", "durations_min", "no_header", "no_summary", "xmlpath",
-        "junitprefix", "color", "pastebin", "show_fixtures", "show_fixtures_per_test", "help",
+        "junitprefix", "color", "pastebin", "showfixtures", "show_fixtures_per_test", "help",
         "version", "markers", "fold_skipped", "force_short_summary", "debug", "traceconfig",
-        "log_file", "log_file_mode", "log_file_level", "htmlpath", "self_contained_html", "css",
+        "log_file", "log_file_mode", "htmlpath", "self_contained_html", "css",
         # set for each worker
         "basetemp", "file_or_dir", "in_env",
         # distributing
@@ -86,13 +86,21 @@ def _decided_here(config: pytest.Config) -> Iterator[Option]:
         if f"{name}=true" in (config.option.override_ini or ()):
             option = f"--{name.replace('_', '-')}"
             yield option, [option]
-    if config.getoption("stepwise", False):
-        # Only the host knows of it, and hears of a failure when the next test may have run.
-        yield "--maxfail", [f"--maxfail={2 if config.getoption('stepwise_skip', False) else 1}"]
+    log_file = _log_file(config)
+    if log_file:
+        yield "--log-file", [f"--log-file={config.invocation_params.dir / log_file}"]
+        # The host has begun the file; whoever comes later adds to it.
+        yield "-o", ["--override-ini=log_file_mode=a"]
     asked = _host.required_plugins(config)
     required = [text for text in asked if not _names_us(text)]
     if len(required) != len(asked):
         yield "-o", [f"--override-ini=required_plugins={' '.join(required)}"]
+
+
+def _log_file(config: pytest.Config) -> str:
+    if not config.pluginmanager.hasplugin("logging-plugin"):
+        return ""
+    return str(config.getoption("log_file", None) or config.getini("log_file") or "")
 
 
 def _names_us(requirement: str) -> bool:
@@ -149,6 +157,16 @@ def _text(value: Any) -> Iterator[str]:
 def _joined(option: str, text: str) -> str:
     # As one argument: a parser that does not know the option must not take its value for a path.
     return f"{option}={text}" if option.startswith("--") else f"{option}{text}"
+
+
+def failures_to_stop_at(config: pytest.Config) -> int:
+    """After how many a worker stops by itself; 0 if it goes on.
+
+    Only the host knows of ``--stepwise``, and hears of a failure when the next test may have run.
+    """
+    if not config.getoption("stepwise", False):
+        return 0
+    return 2 if config.getoption("stepwise_skip", False) else 1
 
 
 def wanted_plugins(config: pytest.Config) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from _pytest.doctest import DoctestModule
 
 from pytest_isoenv._requests import Request
 from pytest_isoenv._select import MARK, place
@@ -107,6 +108,11 @@ class Tree:
             place(item, request, data["key"])
         self._below(parent).append(item)
         return item
+
+    def has_place_for(self, data: Mapping[str, Any]) -> bool:
+        """Whether an item belongs here: a module's doctests are collected as a module of theirs."""
+        doctest = any(kind == DoctestModule.__name__ for kind, *_ in data["chain"])
+        return doctest == isinstance(self._root, DoctestModule)
 
     def stand_in(self, request: Request) -> ProxyItem:
         """Stands for an environment whose tests nobody knows, because it cannot be had."""

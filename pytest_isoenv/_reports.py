@@ -16,11 +16,20 @@ class _Words(TerminalRepr):
     pytest would turn it into a str, which its summary treats in another way.
     """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, **markup: bool) -> None:
         self._text = text
+        self._markup = markup
 
     def toterminal(self, tw: TerminalWriter) -> None:
-        tw.line(self._text)
+        tw.line(self._text, **self._markup)
+
+
+def rebuild_collection(data: Mapping[str, Any]) -> pytest.CollectReport:
+    """The report of what could not be collected, or has left itself out."""
+    report = pytest.CollectReport._from_json(dict(data))
+    if data.get("$words"):
+        report.longrepr = _Words(str(report.longrepr), red=True)
+    return report
 
 
 def rebuild_collected(data: Mapping[str, Any]) -> pytest.CollectReport:

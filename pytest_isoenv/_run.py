@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -72,14 +73,14 @@ class Run:
         Returns those that the environments themselves have deselected.
         """
         session.items = []
-        requests = [r for text in self._config.option.in_env for r in self.selector.of_option(text)]
-        self._raise_problems()
-        distinct = list(dict.fromkeys(requests))
+        distinct = self._in_env()
         alone = len(distinct) == 1
         conductor = self._new_conductor(session)
         with _ended_if_interrupted(conductor):
             jobs = conductor.collect(self._arguments_of(distinct), alone=alone)
         _raise_usage_error(jobs)
+        self._raise_internal_error(jobs)
+        _obey(session)
         self._learn_markers(jobs)
         session.items = self._proxies(session, jobs, "items", alone=alone)
         deselected = self._proxies(session, jobs, "deselected", alone=alone)
@@ -97,6 +98,34 @@ class Run:
         name = "pytest_collection_modifyitems"
         hook = self._config.pluginmanager.subset_hook_caller(name, done)
         hook(session=session, config=self._config, items=session.items)
+
+    def _in_env(self) -> list[Request]:
+        """The environments that ``--in-env`` names."""
+        requests = [r for text in self._config.option.in_env for r in self.selector.of_option(text)]
+        self._raise_problems()
+        return list(dict.fromkeys(requests))
+
+    def environments(self) -> Iterator[Environment]:
+        """The same, ready to use; each is made when it is its turn."""
+        for request in self._in_env():
+            assert request.spec is not None
+            yield self._provisioner.environment(request.name, request.spec)
+
+    def _raise_internal_error(self, jobs: list[Job]) -> None:
+        """One in the only environment there is, before it has found a test, is one here."""
+        if len(jobs) > 1 or not jobs or not jobs[0].internal_error or jobs[0].found is not None:
+            return
+        writer = self._config.get_terminal_writer()
+        for line in jobs[0].internal_error.splitlines():
+            writer.line(f"INTERNALERROR> {line}")
+        reason = f"internal error of the pytest in environment {jobs[0].name!r}"
+        raise pytest.exit.Exception(reason, pytest.ExitCode.INTERNAL_ERROR)
+
+    def let_collecting_end(self) -> None:
+        """With ``--collect-only``: warnings of collecting come when it is over."""
+        if self._conductor is not None and self._config.option.in_env:
+            self._conductor.start([])
+            self._conductor.finish()
 
     def _learn_markers(self, jobs: list[Job]) -> None:
         """``-m`` may name what only the environments' conftest.py files and plugins declare."""
@@ -143,6 +172,7 @@ class Run:
         requests += [self.selector.default] if self.selector.default else []
         if not requests:
             return
+        _forget(module.path)
         conductor = self._conductor or self._new_conductor(module.session)
         with _ended_if_interrupted(conductor):
             jobs = conductor.collect_apart(requests, str(module.path))
@@ -160,6 +190,8 @@ class Run:
         unclaimed: dict[str, Any] = {}
         for job in jobs:
             for data in (job.found or {}).get("items", ()):
+                if not tree.has_place_for(data):
+                    continue
                 marked = self.selector.of_marks(data["environments"], data["id"])
                 wanted = marked or [request for request in [self.selector.default] if request]
                 if job.request in wanted:
@@ -294,6 +326,13 @@ def _module_of(plugin: object) -> str:
     return getattr(plugin, "__name__", None) or type(plugin).__module__
 
 
+def _forget(path: Path) -> None:
+    """A file that failed half-way through its import must not pass for a module (importlib)."""
+    for name, module in list(sys.modules.items()):
+        if getattr(module, "__file__", None) == str(path):
+            del sys.modules[name]
+
+
 @contextlib.contextmanager
 def _ended_if_interrupted(conductor: Conductor) -> Iterator[None]:
     """Collecting in environments leaves nothing behind when it is cut short."""
@@ -309,6 +348,14 @@ def _raise_usage_error(jobs: list[Job]) -> None:
     if jobs and all(_has_usage_error(job) for job in jobs):
         words = [job.failure[1] for job in jobs if job.failure is not None]
         raise pytest.UsageError(*dict.fromkeys(map(_without_prefix, words)))
+
+
+def _obey(session: pytest.Session) -> None:
+    """What pytest does while it collects."""
+    if session.shouldfail:
+        raise session.Failed(session.shouldfail)
+    if session.shouldstop:
+        raise session.Interrupted(session.shouldstop)
 
 
 def _has_usage_error(job: Job) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
@@ -26,6 +26,7 @@ _MARKER = (
     "(pytest-isoenv)"
 )
 _RUN = pytest.StashKey["Run"]()
+_T = TypeVar("_T")
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
@@ -197,6 +198,30 @@ def _has_mark(node: pytest.Item) -> bool:
 
 
 @pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> int | None:
+    """With ``--in-env``, ``--fixtures`` and ``--markers`` list what the environments have."""
+    option = config.option
+    if not option.in_env or option.help or option.version:
+        return None
+    from pytest_isoenv import _listing
+
+    if not _listing.asked(config):
+        return None
+    config._do_configure()
+    return _in_our_words(lambda: _listing.show(config, run_of(config).environments()))
+
+
+def _in_our_words(work: Callable[[], _T]) -> _T:
+    """Do some work; errors of ours in it are the user's to mend."""
+    from pytest_isoenv.errors import IsoenvError
+
+    try:
+        return work()
+    except IsoenvError as error:
+        raise pytest.UsageError(str(error)) from error
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """First of all parameters, the environment: ``test[old-case1]``."""
     if _has_mark(metafunc.definition):
@@ -280,7 +305,10 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
     The innermost wrapper: to the others (progress, coverage) the loop is over when all is.
     """
     run = session.config.stash.get(_RUN, None)
-    if run is None or session.config.option.collectonly:
+    if run is None:
+        return (yield)
+    if session.config.option.collectonly:
+        run.let_collecting_end()
         return (yield)
     from pytest_isoenv.errors import StoreError
 

@@ -188,7 +188,7 @@ class SessionPlugin:
         self._session: Any = None
         self._reports: list[Any] = []
         self._statuses = _Statuses()
-        self._keys: dict[Any, str] = {}
+        self._keys: dict[Any, list[str]] = {}
         self._running = ""
         self._tried: dict[str, Any] | None = None
         self._deselected: list[Any] = []
@@ -298,13 +298,18 @@ class SessionPlugin:
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[Any]) -> Generator[None, Any, None]:
         """Run what the host asks for, in its order; ids that are not here are told."""
-        yield
+        outcome = yield
+        if outcome.excinfo is not None:
+            return  # said as an internal error, as pytest does
         here = _keyed(items)
         wanted = self._request["ids"]
         if wanted is None:
             self._host.send(self._found(here))
             wanted = self._host.next_command()["run"]
-        self._keys = {item: key for key, item in here.items()}
+        for key in wanted:
+            if key in here:
+                self._keys.setdefault(here[key], []).append(key)
+        self._stop_after_failures()
         items[:] = [here[nodeid] for nodeid in wanted if nodeid in here]
         missing = [nodeid for nodeid in wanted if nodeid not in here]
         self._host.send({"kind": "collected", "missing": missing})
@@ -327,6 +332,13 @@ class SessionPlugin:
             "plugins": self._plugins(),
         }
 
+    def _stop_after_failures(self) -> None:
+        """With ``--stepwise``; what could not be collected is none of them."""
+        most = self._request["failures"]
+        if most:
+            option, failed = self._config.option, self._session.testsfailed
+            option.maxfail = min(option.maxfail or failed + most, failed + most)
+
     def pytest_deselected(self, items: list[Any]) -> None:
         """What conftest.py files and plugins leave out here counts as left out."""
         self._deselected += items
@@ -338,7 +350,7 @@ class SessionPlugin:
         """One step at a time, where the host says from test to test what comes next."""
         if not self._request["steps"]:
             return None
-        here = {key: item for item, key in self._keys.items()}
+        here = {key: item for item, keys in self._keys.items() for key in keys}
         while True:
             step = self._host.next_command().get("step")
             if not step:
@@ -372,7 +384,10 @@ class SessionPlugin:
 
         Remember which test this is: its id may not be its alone.
         """
-        self._running = self._keys.get(item, item.nodeid)
+        first, *later = self._keys.get(item, [item.nodeid])
+        self._running = first
+        if later:
+            self._keys[item] = later
         yield
         self._running = ""
         self._send_tried(over=True)
@@ -449,7 +464,7 @@ class SessionPlugin:
             self._send_tried(over=True)
         error = excinfo.value
         self.ending = {
-            "why": getattr(error, "msg", None) or str(error),
+            "why": getattr(error, "msg", None) or str(error) or type(error).__name__,
             "exit": isinstance(error, pytest.exit.Exception),
             "returncode": getattr(error, "returncode", None),
         }
