@@ -100,7 +100,6 @@ class Conductor:
         for job in jobs:
             if job.worker is not None:
                 job.worker.dismiss()
-                job.worker.let_go()
             self._open.discard(job)
         return jobs
 
