@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from _pytest.junitxml import xml_key
 
-from pytest_isoenv._reports import rebuild, rebuild_collected
+from pytest_isoenv._reports import rebuild, rebuild_collection
 from pytest_isoenv._select import id_there
 from pytest_isoenv._summary import Record
 
@@ -76,13 +76,13 @@ class Relay:
 
     def collection(self, data: Mapping[str, Any]) -> None:
         """A module or class that could not be collected there: its tests end as it did."""
-        report = rebuild_collected(data)
+        report = rebuild_collection(data)
         for nodeid in [nodeid for nodeid in self.waiting if _is_below(nodeid, report.nodeid)]:
             self.settle(nodeid, report.outcome, report.longrepr)
 
     def collection_report(self, data: Mapping[str, Any], *, alone: bool) -> None:
         """What the environment could not collect, while it collects for the host."""
-        report = rebuild_collected(data)
+        report = rebuild_collection(data)
         if not alone:
             report.nodeid = f"{report.nodeid}[{self._name}]"
         self._config.hook.pytest_collectreport(report=report)

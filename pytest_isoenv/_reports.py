@@ -32,14 +32,6 @@ def rebuild_collection(data: Mapping[str, Any]) -> pytest.CollectReport:
     return report
 
 
-def rebuild_collected(data: Mapping[str, Any]) -> pytest.CollectReport:
-    """The report that ``data`` describes, of something that could not be collected."""
-    report = pytest.CollectReport._from_json(dict(data))
-    if data.get("$words"):
-        report.longrepr = _Words(str(report.longrepr))
-    return report
-
-
 def rebuild(config: pytest.Config, data: Mapping[str, Any]) -> pytest.TestReport | None:
     """The report that ``data`` describes; None for one that the host has no use for."""
     hook = config.hook.pytest_report_from_serializable
