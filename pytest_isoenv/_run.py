@@ -23,7 +23,7 @@ from pytest_isoenv._status import Status
 from pytest_isoenv._summary import Record, header, lines, write_report
 from pytest_isoenv.backend import Backend
 from pytest_isoenv.environment import Environment
-from pytest_isoenv.errors import ConfigError, InterpreterNotFound, Problem
+from pytest_isoenv.errors import ConfigError, InterpreterNotFound, Problem, WorkerError
 
 
 class Run:
@@ -73,7 +73,7 @@ class Run:
         conductor = self._new_conductor(session)
         with _ended_if_interrupted(conductor):
             jobs = conductor.collect(self._arguments_of(distinct), alone=alone)
-        _raise_usage_error(jobs)
+        _raise_ending(jobs)
         session.items = self._proxies(session, jobs, alone=alone)
         self._raise_problems()
         for report in collect_reports(session.items):
@@ -238,12 +238,18 @@ def _ended_if_interrupted(conductor: Conductor) -> Iterator[None]:
         raise
 
 
-def _raise_usage_error(jobs: list[Job]) -> None:
-    """What pytest calls a usage error there is one here, if there is no other environment."""
+def _raise_ending(jobs: list[Job]) -> None:
+    """What ends pytest's collection there ends it here, if there is no other environment.
+
+    A usage error is one here, too; so is an internal error, such as one of a conftest.py's hook.
+    """
     job = jobs[0]
-    usage_error = job.finished is not None and job.finished["status"] == pytest.ExitCode.USAGE_ERROR
-    if len(jobs) == 1 and job.failure is not None and usage_error:
+    if len(jobs) > 1 or job.failure is None or job.finished is None:
+        return
+    if job.finished["status"] == pytest.ExitCode.USAGE_ERROR:
         raise pytest.UsageError(job.failure[1])
+    if job.finished["status"] == pytest.ExitCode.INTERNAL_ERROR:
+        raise WorkerError(job.name, "failed", job.internal_error)
 
 
 class _BetweenTests:

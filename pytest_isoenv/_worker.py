@@ -57,6 +57,12 @@ def _prepare_process(request: dict[str, Any]) -> None:
     """Make this process what ``pytest`` started from a shell would be."""
     script = os.path.join(os.path.dirname(sys.executable), "pytest")
     sys.path.insert(0, request["cwd"] if request["cwd_on_path"] else os.path.dirname(script))
+    main_module: Any = sys.modules["__main__"]
+    main_module.__file__ = script
+    if request["cwd_on_path"]:  # as ``python -m pytest``
+        main_module.__spec__ = importlib.util.find_spec("pytest.__main__")
+        main_module.__file__ = script = main_module.__spec__.origin
+        main_module.__package__ = "pytest"
     sys.argv[:] = [script, *request["arguments"]]
     if request["stdout"] is not None:
         os.dup2(request["stdout"], 1)
@@ -123,11 +129,21 @@ def _described(item: Any) -> dict[str, Any]:
         "chain": [_node(node) for node in item.listchain()[1:]],
         "marks": [(mark.name, mark.args, mark.kwargs) for mark in item.iter_markers()],
         "environments": _closest_env_marks(item),
-        "keywords": [
-            *item.listextrakeywords(),
-            *getattr(getattr(item, "function", None), "__dict__", ()),
-        ],
+        "keywords": _keywords(item),
     }
+
+
+def _keywords(item: Any) -> list[str]:
+    """What ``-k`` looks at besides names and marks: this pytest says which attributes count."""
+    attributes = getattr(getattr(item, "function", None), "__dict__", ())
+    try:
+        from _pytest.mark import KeywordMatcher
+
+        seen = KeywordMatcher.from_item(item)._names
+        attributes = [name for name in attributes if name in seen]
+    except (ImportError, AttributeError):  # private to pytest: without it, all of them count
+        pass
+    return [*item.listextrakeywords(), *attributes]
 
 
 def _node(node: Any) -> tuple[str, str, str]:
@@ -277,7 +293,9 @@ class SessionPlugin:
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[Any]) -> Generator[None, Any, None]:
         """Run what the host asks for, in its order; ids that are not here are told."""
-        yield
+        outcome = yield
+        if outcome.excinfo is not None:
+            return  # an internal error: pytest raises it, and this session ends
         here = {item.nodeid: item for item in items}
         wanted = self._request["ids"]
         if wanted is None:
