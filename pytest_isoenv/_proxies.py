@@ -85,7 +85,7 @@ class Tree:
         item.kind = kind
         item.path = Path(data["path"])
         path, line, domain = data["location"]
-        item.shown = (path, line, domain.removesuffix(name) + shown)
+        item.shown = (path, line, _with_name(domain, name, shown))
         item.own_markers = [
             pytest.Mark(mark, tuple(args), dict(kwargs), _ispytest=True)
             for mark, args, kwargs in data["marks"]
@@ -135,6 +135,15 @@ class Tree:
             self._below(above).append(node)
             self._nodes[chain] = node
         return self._nodes[chain]
+
+
+def _with_name(domain: str, name: str, shown: str) -> str:
+    """A location's words with the name that is shown; an item of a plugin may have others."""
+    if shown == name:
+        return domain
+    if domain.endswith(name):
+        return domain.removesuffix(name) + shown
+    return f"{domain} {shown}"
 
 
 def with_variant(name: str, variant: str) -> str:

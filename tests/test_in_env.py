@@ -224,6 +224,33 @@ def test_keywords_are_what_the_environments_pytest_takes_for_keywords(pytester, 
     assert plain["passed"] == there["passed"] == 2 - ("deselected" in plain)
 
 
+def test_an_item_of_a_plugin_says_itself_where_it_stands(pytester, run):
+    pytester.makeconftest(
+        """
+        import pytest
+
+        def pytest_collect_file(file_path, parent):
+            if file_path.suffix == ".num":
+                return Numbers.from_parent(parent, path=file_path)
+
+        class Numbers(pytest.File):
+            def collect(self):
+                yield Number.from_parent(self, name="three")
+
+        class Number(pytest.Item):
+            def runtest(self):
+                assert 3 == 4
+            def reportinfo(self):
+                return self.path, 2, "number 3"
+        """
+    )
+    pytester.makefile(".num", data="3")
+    run("--in-env=lib==1.0").stdout.fnmatch_lines(["*__ number 3 __*"])
+    run("--in-env=lib==1.0", "--in-env=lib==2.0").stdout.fnmatch_lines(
+        ["*__ number 3 three?lib-1.0? __*", "*__ number 3 three?lib-2.0? __*"]
+    )
+
+
 def test_python_m_pytest_is_the_main_module_there_too(pytester):
     pytester.makepyfile(
         test_it="""
