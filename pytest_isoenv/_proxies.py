@@ -100,7 +100,7 @@ class Tree:
         _document(item, doc)
         item.path = Path(data["path"])
         path, line, domain = data["location"]
-        item.shown = (path, line, domain.removesuffix(name) + shown)
+        item.shown = (path, line, _with_name(domain, name, shown))
         item.own_markers = [mark for mark in data["marks"] if mark.name != MARK]
         item.keywords.update({mark.name: mark for mark in item.own_markers})
         item.extra_keyword_matches.update(data["keywords"])
@@ -158,6 +158,15 @@ def _document(node: pytest.Item | pytest.Collector, doc: str) -> None:
     """Where ``--collect-only -v`` looks for docstrings."""
     if doc:
         vars(node)["obj"] = types.SimpleNamespace(__doc__=doc)
+
+
+def _with_name(domain: str, name: str, shown: str) -> str:
+    """A location's words with the name that is shown; an item of a plugin may have others."""
+    if shown == name:
+        return domain
+    if domain.endswith(name):
+        return domain.removesuffix(name) + shown
+    return f"{domain} {shown}"
 
 
 def with_variant(name: str, variant: str) -> str:

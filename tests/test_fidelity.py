@@ -13,7 +13,7 @@ import pytest
 
 from tests import kitchen_sink
 from tests.packages import Index
-from tests.parity import Kitchen, difference, make_environment
+from tests.parity.compare import Kitchen, difference, make_environment
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 YAML = """
@@ -192,6 +194,78 @@ def test_a_usage_error_there_is_one_here(pytester, run):
     outcome = run("--in-env=lib==1.0")
     assert outcome.ret == pytest.ExitCode.USAGE_ERROR
     assert "No module named 'absent'" in outcome.stderr.str()
+
+
+def test_an_internal_error_while_collecting_there_is_one_here(pytester, run):
+    pytester.makeconftest("def pytest_collection_modifyitems(): import absent")
+    pytester.makepyfile(test_it="def test_it(): pass")
+    outcome = run("--in-env=lib==1.0")
+    assert outcome.ret == pytest.ExitCode.INTERNAL_ERROR
+    outcome.stdout.fnmatch_lines(["INTERNALERROR> *No module named 'absent'"])
+    outcome = run("--in-env=lib==1.0", "--in-env=lib==2.0")
+    outcome.assert_outcomes(errors=2)
+
+
+def test_keywords_are_what_the_environments_pytest_takes_for_keywords(pytester, run):
+    pytester.makepyfile(
+        test_it="""
+        import pytest
+
+        @pytest.mark.parametrize("case", ["a"])
+        def test_parameters(case): pass
+
+        def test_attribute(): pass
+        test_attribute.mark_of_its_own = 1
+        """
+    )
+    # From pytest 9.2 on, -k does not find what is only the attribute "pytestmark".
+    plain = pytester.runpytest_subprocess("-k", "mark").parseoutcomes()
+    there = run("--in-env=lib==1.0", "-k", "mark").parseoutcomes()
+    assert plain["passed"] == there["passed"] == 2 - ("deselected" in plain)
+
+
+def test_an_item_of_a_plugin_says_itself_where_it_stands(pytester, run):
+    pytester.makeconftest(
+        """
+        import pytest
+
+        def pytest_collect_file(file_path, parent):
+            if file_path.suffix == ".num":
+                return Numbers.from_parent(parent, path=file_path)
+
+        class Numbers(pytest.File):
+            def collect(self):
+                yield Number.from_parent(self, name="three")
+
+        class Number(pytest.Item):
+            def runtest(self):
+                assert 3 == 4
+            def reportinfo(self):
+                return self.path, 2, "number 3"
+        """
+    )
+    pytester.makefile(".num", data="3")
+    run("--in-env=lib==1.0").stdout.fnmatch_lines(["*__ number 3 __*"])
+    run("--in-env=lib==1.0", "--in-env=lib==2.0").stdout.fnmatch_lines_random(
+        ["*__ number 3 three?lib-1.0? __*", "*__ number 3 three?lib-2.0? __*"]
+    )
+
+
+def test_python_m_pytest_is_the_main_module_there_too(pytester):
+    pytester.makepyfile(
+        test_it="""
+        import sys
+
+        def test_it():
+            main = sys.modules["__main__"]
+            assert main.__spec__.name == "pytest.__main__"
+            assert main.__file__ == sys.argv[0] == main.__spec__.origin
+            assert main.__package__ == "pytest"
+        """
+    )
+    pytester.run(sys.executable, "-m", "pytest", "-p", "no:xdist").assert_outcomes(passed=1)
+    command = ["-m", "pytest", "-p", "no:xdist", "--in-env=lib==1.0"]
+    pytester.run(sys.executable, *command).assert_outcomes(passed=1)
 
 
 def test_no_tests_is_the_exit_code_of_no_tests(pytester, run):

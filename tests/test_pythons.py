@@ -8,7 +8,7 @@ from functools import cache
 import pytest
 
 from tests import kitchen_sink
-from tests.parity import Kitchen, difference, make_environment
+from tests.parity.compare import Kitchen, difference, make_environment
 
 NEWEST = "newest"
 

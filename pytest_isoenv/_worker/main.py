@@ -7,6 +7,7 @@ commands; the worker sends events, each a dict with a ``kind``.
 from __future__ import annotations
 
 import collections
+import importlib.util
 import marshal
 import os
 import platform
@@ -71,6 +72,12 @@ def _prepare_process(request: dict[str, Any]) -> None:
     """Make this process what ``pytest`` started from a shell would be."""
     script = os.path.join(os.path.dirname(sys.executable), "pytest")
     sys.path.insert(0, request["cwd"] if request["cwd_on_path"] else os.path.dirname(script))
+    main_module: Any = sys.modules["__main__"]
+    main_module.__file__ = script
+    if request["cwd_on_path"]:  # as ``python -m pytest``
+        main_module.__spec__ = importlib.util.find_spec("pytest.__main__")
+        main_module.__file__ = script = main_module.__spec__.origin
+        main_module.__package__ = "pytest"
     sys.argv[:] = [script, *request["arguments"]]
     for number, stream in enumerate(request["streams"]):
         if stream is not None:

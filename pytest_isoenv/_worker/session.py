@@ -388,7 +388,9 @@ class SessionPlugin:
         self._running = first
         if later:
             self._keys[item] = later
-        yield
+        outcome = yield
+        if outcome.excinfo is not None:
+            return  # an internal error: pytest raises it, and this session ends
         self._running = ""
         self._send_tried(over=True)
 

@@ -1,0 +1,1 @@
+"""Parity: suites run by plain pytest in an environment, and by the plugin; then compared."""

@@ -1,0 +1,16 @@
+"""Gathers the rows that the suites' tests hand on, and shows or writes the table."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.parity import page
+from tests.parity.projects import SUITES
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    reports = terminalreporter.getreports("passed")
+    rows = [value for r in reports for name, value in r.user_properties if name == page.PROPERTY]
+    if rows and terminalreporter.config.getoption("--parity") == "write":
+        page.write(rows, SUITES)
+        terminalreporter.write_line(f"{len(rows)} rows written to {page.PAGE}")
