@@ -412,11 +412,16 @@ class SessionPlugin:
 
     def _keep_reports(self, nodeid: str) -> None:
         kept, self._reports = self._reports, []
-        reports = [
-            self._statuses.added(self._config, report, data) if report is not None else data
-            for report, data in kept
-        ]
+        reports = [self._last_said(report, data) for report, data in kept]
         self._tried = {"kind": "test", "id": self._running or nodeid, "reports": reports}
+
+    def _last_said(self, report: Any, data: dict[str, Any]) -> dict[str, Any]:
+        """The data of a report, with what plugins have said of it since it was logged."""
+        if report is None:
+            return data
+        if hasattr(report, "_pdbshown"):  # the debugger has: it is not shown again
+            data = {**data, "_pdbshown": True}
+        return self._statuses.added(self._config, report, data)
 
     def _send_tried(self, *, over: bool) -> None:
         tried, self._tried = self._tried, None
