@@ -274,11 +274,11 @@ def _bootstrap(pipes: gateway_base.IO) -> None:
     gateway_bootstrap.sendexec(
         pipes,
         # Once for each, since both begin with imports from __future__.
-        f"exec(compile({inspect.getsource(gateway_base)!r}, 'execnet', 'exec'), globals())",
+        f"exec(compile({inspect.getsource(gateway_base)!r}, '<execnet>', 'exec'), globals())",
         "io = init_popen_io(get_execmodel('main_thread_only'))",
         "io.write(b'1')",
         "import types; base = types.SimpleNamespace(**globals())",
-        f"exec(compile({_source('gateway')!r}, 'isoenv', 'exec'), globals())",
+        f"exec(compile({_source('gateway')!r}, '<isoenv>', 'exec'), globals())",
         "serve(base, io)",
     )
     if pipes.read(1) != b"1":
