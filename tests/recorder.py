@@ -23,7 +23,9 @@ def _described(item):
         "shown": repr(item),
         "location": list(item.location),
         "marks": [mark.name for mark in item.iter_markers()],
-        "names": sorted(KeywordMatcher.from_item(item)._names),  # what -k looks at
+        "names": sorted(
+            set(KeywordMatcher.from_item(item)._names) - {"pytestmark"}
+        ),  # what -k looks at
     }
 
 

@@ -187,7 +187,7 @@ def test_a_plugin_that_only_the_environment_has_can_be_named(suite, monkeypatch,
         suite.write({"pytest.ini": "[pytest]\naddopts = -p isoenv -p named_there"})
         args = []
     elif way == "module":
-        suite.start = ["-m", "pytest_isoenv"]
+        suite.start = ["-m", "pytest", "-p", "isoenv"]
     else:
         monkeypatch.setenv("PYTEST_PLUGINS", "named_there")
         args = []
@@ -205,7 +205,7 @@ def test_a_plugin_that_nobody_has_is_a_usage_error_in_pytests_words(suite):
 def test_started_as_a_module_filters_after_error_may_name_what_only_environments_have(suite):
     filters = "filterwarnings =\n  error\n  ignore:old\n  ignore::pytest_there.ThereWarning"
     suite.write({"pytest.ini": f"[pytest]\n{filters}\n"})
-    suite.start = ["-m", "pytest_isoenv"]
+    suite.start = ["-m", "pytest", "-p", "isoenv"]
     assert suite.difference(["-k", "warns"]) == ""
 
 

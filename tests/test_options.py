@@ -143,7 +143,6 @@ def test_values_travel_in_one_argument_with_their_option(forwarded):
         ["--junitxml=x.xml"],
         ["--junit-prefix=x"],
         ["--no-header"],
-        ["--log-file=x.log"],
         ["--env-refresh"],
         ["--env-jobs=2"],
         ["--env-report=x.json"],
@@ -192,6 +191,6 @@ def test_python_m_pytest_is_told_from_the_script(monkeypatch, name, as_module):
 
 
 @pytest.mark.parametrize(("args", "failures"), [(["--sw"], 1), (["--sw-skip"], 2)])
-def test_a_worker_stops_where_stepwise_would_stop_the_host(forwarded, usual, args, failures):
-    added = [arg for arg in forwarded(*args) if arg not in usual]
-    assert added == [f"--maxfail={failures}"]
+def test_a_worker_stops_where_stepwise_would_stop_the_host(pytester, args, failures):
+    assert _options.failures_to_stop_at(pytester.parseconfig(*args)) == failures
+    assert _options.failures_to_stop_at(pytester.parseconfig()) == 0
