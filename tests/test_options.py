@@ -190,7 +190,7 @@ def test_python_m_pytest_is_told_from_the_script(monkeypatch, name, as_module):
     assert _options.runs_as_module() is as_module
 
 
-@pytest.mark.parametrize(("args", "failures"), [(["--sw"], 1), (["--sw-skip"], 2)])
+@pytest.mark.parametrize(("args", "failures"), [(["--sw"], 1), (["--sw", "--sw-skip"], 2)])
 def test_a_worker_stops_where_stepwise_would_stop_the_host(pytester, args, failures):
     assert _options.failures_to_stop_at(pytester.parseconfig(*args)) == failures
     assert _options.failures_to_stop_at(pytester.parseconfig()) == 0
