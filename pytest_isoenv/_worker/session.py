@@ -14,15 +14,19 @@ from __future__ import annotations
 import copy
 import importlib.util
 import inspect
+import io
 import os
 from collections.abc import Callable, Generator
 from importlib.metadata import entry_points
 from typing import Any
 
 import pytest
+from _pytest._io import TerminalWriter
 
 # Kept, for a test may replace it.
 _exit = os._exit
+# What the plugin of the host is called; nobody needs it here.
+_HOST_PLUGIN = ("isoenv", "pytest_isoenv.plugin")
 
 
 def _has_plugin(name: str) -> bool:
@@ -197,6 +201,7 @@ class SessionPlugin:
         self._named_plugins = os.environ.get("PYTEST_PLUGINS")
         if self._named_plugins is not None:
             named = [name for name in self._named_plugins.split(",") if name]
+            named = [name for name in named if name not in _HOST_PLUGIN]
             os.environ["PYTEST_PLUGINS"] = ",".join(filter(self._can_be_loaded, named))
         self._options = [option for option in request["options"] if self._can_be_obeyed(option)]
 
@@ -435,8 +440,16 @@ class SessionPlugin:
             data = {**report._to_json(), "$report_type": type(report).__name__}
         longrepr = report.longrepr
         if hasattr(longrepr, "toterminal") and not hasattr(longrepr, "reprtraceback"):
-            data["$words"] = True  # sent as text, but it is no text
+            data["$words"] = self._shown(longrepr)  # sent as text, but it is no text
         return data
+
+    def _shown(self, longrepr: Any) -> str:
+        """What the terminal would get, with colours if it has them."""
+        shown = io.StringIO()
+        writer = TerminalWriter(shown)
+        writer.hasmarkup = self._config.getoption("color", "no") == "yes"
+        longrepr.toterminal(writer)
+        return shown.getvalue()
 
     def pytest_warning_recorded(
         self, warning_message: Any, when: str, nodeid: str, location: Any
