@@ -21,7 +21,6 @@ from importlib.metadata import entry_points
 from typing import Any
 
 import pytest
-from _pytest._io import TerminalWriter
 
 # Kept, for a test may replace it.
 _exit = os._exit
@@ -445,6 +444,8 @@ class SessionPlugin:
 
     def _shown(self, longrepr: Any) -> str:
         """What the terminal would get, with colours if it has them."""
+        from _pytest._io import TerminalWriter
+
         shown = io.StringIO()
         writer = TerminalWriter(shown)
         writer.hasmarkup = self._config.getoption("color", "no") == "yes"
