@@ -169,7 +169,7 @@ class Run:
         """A file that the host cannot import may declare environments that can."""
         marks = env_marks(module.path)
         requests = list(dict.fromkeys(self.selector.of_marks(marks, module.nodeid)))
-        requests += [self.selector.default] if self.selector.default else []
+        requests += self.selector.default
         if not requests:
             return
         _forget(module.path)
@@ -193,7 +193,7 @@ class Run:
                 if not tree.has_place_for(data):
                     continue
                 marked = self.selector.of_marks(data["environments"], data["id"])
-                wanted = marked or [request for request in [self.selector.default] if request]
+                wanted = marked or self.selector.default
                 if job.request in wanted:
                     tree.item(data, job.request, alone=len(wanted) == 1)
                 elif not wanted:

@@ -36,7 +36,7 @@ def _rebuild(cls: type[IsoenvError], fields: dict[str, object]) -> IsoenvError:
     return error
 
 
-@dataclasses.dataclass(eq=False)
+@dataclasses.dataclass(frozen=True)
 class Problem:
     """One thing that is wrong in a declaration.
 

@@ -11,6 +11,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any, NewType
 
+from packaging.pylock import Pylock, PylockUnsupportedVersionError, PylockValidationError
+
 from pytest_isoenv.spec import EnvSpec
 
 if sys.version_info >= (3, 11):
@@ -159,6 +161,14 @@ def _change(label: str, before: str, after: str) -> str:
     if was == now or label.startswith(("local ", "editable ", "variable ")):
         return f"{label}: other content"
     return f"{label} {was} -> {now}"
+
+
+def parse_pylock(text: str) -> Pylock:
+    """A PEP 751 document, checked; raises ValueError for what is none."""
+    try:
+        return Pylock.from_dict(tomllib.loads(text))
+    except (PylockValidationError, PylockUnsupportedVersionError) as error:
+        raise ValueError(str(error)) from None
 
 
 def read_pylock(text: str) -> list[Artefact]:

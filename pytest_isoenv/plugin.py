@@ -171,7 +171,7 @@ def _may_declare(module: pytest.Module) -> bool:
 def _names_environments(module: pytest.Module) -> bool:
     """Whether tests of the file run in environments: a look at it, before it is imported."""
     run = module.config.stash.get(_RUN, None)
-    if run is not None and run.selector.default is not None:
+    if run is not None and run.selector.default:
         return True
     try:
         return b"mark.env" in module.path.read_bytes()

@@ -11,6 +11,7 @@ from pytest_isoenv._fields import FIELDS, Surroundings, choices, parse_layer
 from pytest_isoenv.errors import ConfigError
 from pytest_isoenv.spec import is_path
 
+LOCK = "lock-version = '1.0'\ncreated-by = 'by hand'\npackages = []\n"
 PROJECT = "[project]\nname = 'app'\nversion = '1'\n"
 
 
@@ -53,7 +54,7 @@ def broken(around, **given):
 
 @pytest.fixture
 def around(tmp_path):
-    (tmp_path / "pylock.toml").touch()
+    (tmp_path / "pylock.toml").write_text(LOCK)
     (tmp_path / "other.toml").touch()
     (tmp_path / "sub" / "tree").mkdir(parents=True)
     (tmp_path / "tree").mkdir()
