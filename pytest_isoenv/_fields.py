@@ -230,13 +230,13 @@ def _files(value: Any, around: Surroundings) -> tuple[str, ...]:
 
 
 def _lock(value: Any, around: Surroundings) -> str:
-    name = Path(_text(value, around)).name
+    path = _file(value, around)
+    name = Path(path).name
     if not (name == "pylock.toml" or (name.startswith("pylock.") and name.endswith(".toml"))):
         raise InvalidValueError(
             f"{str(value)!r} is not named pylock.toml or pylock.<name>.toml, as PEP 751 asks; "
             f"files with requirements are named by requirements:"
         )
-    path = _file(value, around)
     try:
         parse_pylock(_read(around.root / Path(path).expanduser()))
     except ValueError as error:

@@ -66,7 +66,7 @@ class Inheritance:
         self.families[name] = tuple(map(EnvName, cells))
 
     def _add_one(self, name: str, declared: str, stack: tuple[Layer, ...], alone: bool) -> None:
-        if name in self.stacks or (name != declared and name in self._declared):
+        if name != declared and (name in self._declared or name in self.stacks):
             what = f"another environment is called {name!r}, too; give a value another id"
             self._problem(declared, "matrix", what)
         self.stacks[name] = stack

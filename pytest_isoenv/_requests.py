@@ -152,7 +152,12 @@ def _read_layer(
         if known_as in config_spelling:
             problems.append(Problem(f"{where}.{key}", f"{known_as!r} is given twice"))
         config_spelling[known_as] = value
-    layer, found = parse_layer(config_spelling, where, declarations.around)
+    layer, found = parse_layer(config_spelling, where, declarations.around, ("id", *_matrix.KEYS))
+    for name in layer.layers:
+        if name not in declarations.stacks:
+            known = choices(name, declarations.stacks)
+            what = f"{name!r} is not a declared environment; there are: {known}"
+            found.append(Problem(f"{where}.layers", what))
     problems += found
     return layer
 
