@@ -95,8 +95,10 @@ def make_environment(directory: Path, python: str, *options: str | Path) -> Path
 
 def difference(plain: list[str], isolated: list[str]) -> str:
     """Where the plugin's account departs from plain pytest's; empty if nowhere."""
+    if plain == isolated:  # difflib takes long to find out
+        return ""
     lines = list(difflib.unified_diff(plain, isolated, n=0, lineterm=""))
-    return "\n".join(["plain (-) and isolated (+):", *lines[:100]]) if lines else ""
+    return "\n".join(["plain (-) and isolated (+):", *lines[:100]])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,6 +142,7 @@ class Runner:
         environ["RECORD"] = str(record)
         environ["PYTEST_DEBUG_TEMPROOT"] = str(self.place)
         environ["PYTHONHASHSEED"] = "0"  # pytest lists some differences in the order of a set
+        environ["COLUMNS"] = "200"  # so that lines of the summary are compared, not cut
         elsewhere = environ["PATH"].split(os.pathsep)
         own = str(Path(sys.executable).parent)
         path = [str(bin_directory), *(entry for entry in elsewhere if entry != own)]
@@ -149,6 +152,7 @@ class Runner:
 
 def _comparable(text: str) -> str:
     text = re.sub(r"/[^\s'\"]*/pytest-\d+(/isoenv-[^/\s'\"]*)?", "<basetemp>", text)
+    text = re.sub(r"\[gw\d+\]", "[gwN]", text)  # which of pytest-xdist's processes is chance
     return recorder.comparable(text)
 
 

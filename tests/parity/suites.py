@@ -25,7 +25,7 @@ MARK = f'\npytestmark = __import__("pytest").mark.env("{NAME}")\n'
 
 @dataclasses.dataclass(frozen=True)
 class Allowed:
-    """A difference that may be there, and must be: lines that ``pattern`` matches, and why."""
+    """A difference that may be there, and must be: what ``pattern`` matches in a line, and why."""
 
     pattern: str
     why: str
@@ -51,6 +51,11 @@ class Suite:
     marked: str = ""
     what: str = "as released"
     allowed: tuple[Allowed, ...] = ()
+
+    @property
+    def distributed(self) -> bool:
+        """Whether pytest-xdist distributes the tests, so that their order is chance."""
+        return any(argument.startswith("-n") for argument in self.args)
 
     @property
     def dependencies(self) -> list[str]:
@@ -208,8 +213,8 @@ def compare(place: Place) -> Comparison:
     there = _lines(plain, suite)
     unused = [allowed for allowed in suite.allowed if not _occurs(allowed, there, here)]
     for allowed in suite.allowed:
-        here = [line for line in here if not re.search(allowed.pattern, line)]
-        there = [line for line in there if not re.search(allowed.pattern, line)]
+        here = [re.sub(allowed.pattern, "", line) for line in here]
+        there = [re.sub(allowed.pattern, "", line) for line in there]
     return Comparison(
         plain,
         isolated,
@@ -220,15 +225,15 @@ def compare(place: Place) -> Comparison:
 
 
 def _occurs(allowed: Allowed, plain: list[str], isolated: list[str]) -> bool:
-    """Whether the runs differ in the lines that may differ."""
-    found = [
-        [line for line in run if re.search(allowed.pattern, line)] for run in (plain, isolated)
-    ]
+    """Whether the runs differ in what may differ."""
+    found = [[re.findall(allowed.pattern, line) for line in run] for run in (plain, isolated)]
     return found[0] != found[1]
 
 
 def _lines(told: Told, suite: Suite) -> list[str]:
     lines = told.lines + told.printed
+    if suite.distributed:
+        lines.sort()
     if suite.marked:
         # The mark is the one thing that was added to the suite.
         lines = [re.sub(r"'env', |, 'env'(?=\])|(?<=\[)'env'(?=\])", "", line) for line in lines]
