@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.parity import added
-from tests.parity.compare import Runner, Told, difference
+from tests.parity.compare import Runner, Told, difference, environment_of
 
 INDEX = "https://pypi.org/simple"
 NAME = "here"
@@ -123,15 +123,7 @@ class Place:
         """
         self._unpack()
         options = [f"--deselect={self.crash}"] if self.crash else []
-        return self._run(Path(self.environment["path"]) / "bin", *options)
-
-    @property
-    def environment(self) -> dict[str, Any]:
-        """What the plugin reports of the environment."""
-        environments = json.loads(self._report.read_text())["environments"]
-        assert environments, f"{self.suite}: nothing of it ran in an environment"
-        assert environments[0]["path"], environments[0]["error"]
-        return dict(environments[0])
+        return self._run(environment_of(self._report) / "bin", *options)
 
     @property
     def crash(self) -> str:
@@ -178,7 +170,6 @@ class Comparison:
 
     plain: Told
     isolated: Told
-    environment: dict[str, Any]
     unexplained: str
     gone: list[str]
 
@@ -218,7 +209,6 @@ def compare(place: Place) -> Comparison:
     return Comparison(
         plain,
         isolated,
-        place.environment,
         difference(there, here),
         [allowed.pattern for allowed in unused],
     )
