@@ -174,6 +174,11 @@ class Comparison:
     gone: list[str]
 
     @property
+    def count(self) -> int:
+        """How many tests there are. With pytest-xdist, what is recorded collects nothing."""
+        return len(self.plain.events["items"] or self.plain.by_test)
+
+    @property
     def outcomes(self) -> str:
         """How often each outcome occurred, for a reader."""
         counts: dict[str, int] = {}
