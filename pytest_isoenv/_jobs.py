@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -63,6 +63,15 @@ class Job:
         self.relay.waiting = {id_there(item): item}
         for report in self.uncollected:
             self.relay.collection(report)
+
+    def raise_internal_error(self) -> NoReturn:
+        """End the host's session as the environment's has ended."""
+        writer = self._config.get_terminal_writer()
+        writer.line()
+        for line in self.internal_error.splitlines():
+            writer.line(f"INTERNALERROR> {line}")
+        reason = f"internal error of the pytest in environment {self.name!r}"
+        raise pytest.exit.Exception(reason, pytest.ExitCode.INTERNAL_ERROR)
 
     @property
     def ids(self) -> list[str]:

@@ -115,11 +115,7 @@ class Run:
         """One in the only environment there is, before it has found a test, is one here."""
         if len(jobs) > 1 or not jobs or not jobs[0].internal_error or jobs[0].found is not None:
             return
-        writer = self._config.get_terminal_writer()
-        for line in jobs[0].internal_error.splitlines():
-            writer.line(f"INTERNALERROR> {line}")
-        reason = f"internal error of the pytest in environment {jobs[0].name!r}"
-        raise pytest.exit.Exception(reason, pytest.ExitCode.INTERNAL_ERROR)
+        jobs[0].raise_internal_error()
 
     def let_collecting_end(self) -> None:
         """With ``--collect-only``: warnings of collecting come when it is over."""

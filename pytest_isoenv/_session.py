@@ -433,6 +433,8 @@ class Conductor:
     def _ended_early(self, job: Job, finish: Event) -> None:
         if finish["ending"] is not None or self._session.shouldfail:
             return  # it was stopped, or has met --maxfail by itself
+        if job.internal_error and self._alone and job.finds and not self._steps:
+            job.raise_internal_error()  # it is the whole run's, as by plain pytest
         assert job.worker is not None
         code = f"ended with exit code {finish['status']} before it ran them"
         words = job.internal_error or job.worker.last_words()

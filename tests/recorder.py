@@ -82,7 +82,10 @@ def pytest_sessionfinish(exitstatus):
 
 
 def pytest_unconfigure():
-    # A worker that has this plugin, too, is told to write nowhere: the host tells of both.
+    # A worker that has this plugin, too, is told to write nowhere: the host tells of both. So
+    # does the process that has the workers of pytest-xdist.
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        return
     with open(os.environ["RECORD"], "w", encoding="utf-8") as file:  # noqa: PTH123
         json.dump(EVENTS, file)
 
@@ -94,7 +97,8 @@ def comparable(text):
     text = re.sub(r"\b\d\d:\d\d:\d\d\b(\.\d+)?", "<time>", text)
     text = re.sub(r"\boldfd=\d+", "oldfd=N", text)
     text = re.sub(r"\b\d+\.\d\ds\b", "N.NNs", text)
-    return re.sub(r"[^\s'\"]*/site-packages/", "<site-packages>/", text)
+    # From a word's beginning only: else it would try each of its letters.
+    return re.sub(r"(?<![^\s'\"])[^\s'\"]*/site-packages/", "<site-packages>/", text)
 
 
 if __name__ == "__main__":

@@ -206,6 +206,33 @@ def test_an_internal_error_while_collecting_there_is_one_here(pytester, run):
     outcome.assert_outcomes(errors=2)
 
 
+@pytest.mark.parametrize(
+    ("hook", "passed"),
+    [("pytest_collection_finish(session)", 0), ("pytest_runtest_logfinish(nodeid)", 1)],
+    ids=["before the first test", "between tests"],
+)
+def test_an_internal_error_later_there_ends_the_run_as_it_ends_plain_pytest(
+    pytester, run, hook, passed
+):
+    pytester.makeconftest(
+        f"""
+        import sys
+
+        def {hook}:
+            if "pytest-isoenv" in sys.prefix or "--in-env=lib==1.0" not in sys.argv:
+                raise LookupError("a hook that breaks")
+        """
+    )
+    pytester.makepyfile(test_it="def test_one(): pass\n\ndef test_two(): pass\n")
+    plain = pytester.runpytest_subprocess("-p", "no:xdist")
+    there = run("--in-env=lib==1.0")
+    for outcome in (plain, there):
+        assert outcome.ret == pytest.ExitCode.INTERNAL_ERROR
+        outcome.stdout.fnmatch_lines(["INTERNALERROR> *LookupError: a hook that breaks"])
+        assert outcome.parseoutcomes().get("passed", 0) == passed, outcome.stdout.str()
+        assert "error" not in outcome.parseoutcomes()
+
+
 def test_keywords_are_what_the_environments_pytest_takes_for_keywords(pytester, run):
     pytester.makepyfile(
         test_it="""

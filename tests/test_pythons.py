@@ -8,7 +8,7 @@ from functools import cache
 import pytest
 
 from tests import kitchen_sink
-from tests.parity.compare import Kitchen, difference, make_environment
+from tests.parity.compare import Kitchen, difference
 
 NEWEST = "newest"
 
@@ -47,20 +47,26 @@ def test_reports_are_those_of_plain_pytest_there(tmp_path, python, version):
     if python not in pythons():
         pytest.skip(f"no Python {python} on this machine")
     wanted = "pytest" if version == NEWEST else f"pytest=={version}"
-    handmade = make_environment(tmp_path / "venv", pythons()[python], wanted)
-    kitchen = Kitchen(tmp_path, handmade, f"{{python: '{python}', dependencies: [{wanted}]}}")
+    kitchen = Kitchen(tmp_path, None, f"{{python: '{python}', dependencies: [{wanted}]}}")
     kitchen_sink.write(kitchen.directory)
     options = ("--flavour=bitter", "-vv", "--doctest-modules")
-    plain, isolated = kitchen.plain(*options), kitchen.isolated(*options)
+    collected_here = kitchen.isolated(*options)
+    collected_there = kitchen.isolated(*options, "--in-env=here")
+    plain = kitchen.plain(*options)
     assert f"Python {python}." in plain.output
-    assert f"here: Python {python}." in isolated.output
     assert len(plain.by_test) > 60
-    assert list(isolated.by_test) == list(plain.by_test), isolated.output
-    # The host collects marked tests, so what -k looks at is what its own pytest says.
+    for isolated in (collected_here, collected_there):
+        assert f"here: Python {python}." in isolated.output
+        assert list(isolated.by_test) == list(plain.by_test), isolated.output
+    found = difference(plain.lines, collected_there.lines)
+    assert not found, found
+    # Where the host collects, what -k looks at is what its own pytest says.
     there, here = (
-        [line for line in told.lines if " items: names " not in line] for told in (plain, isolated)
+        [line for line in told.lines if " items: names " not in line]
+        for told in (plain, collected_here)
     )
-    assert not difference(there, here), difference(there, here)
+    found = difference(there, here)
+    assert not found, found
 
 
 @pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])

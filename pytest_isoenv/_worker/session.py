@@ -475,20 +475,25 @@ class SessionPlugin:
     # The end
 
     def pytest_internalerror(self, excrepr: Any) -> None:
-        """Send pytest's own traceback: this session ends here."""
+        """Send pytest's own traceback: this session ends here; what is known is known."""
+        self._send_what_is_known()
         self._host.send({"kind": "internal error", "text": str(excrepr)})
 
     def pytest_keyboard_interrupt(self, excinfo: Any) -> None:
         """Remember who ended the session: ``pytest.exit`` or Ctrl-C; what is known is known."""
-        if self._reports:
-            self._keep_reports(self._running)
-            self._send_tried(over=True)
+        self._send_what_is_known()
         error = excinfo.value
         self.ending = {
             "why": getattr(error, "msg", None) or str(error) or type(error).__name__,
             "exit": isinstance(error, pytest.exit.Exception),
             "returncode": getattr(error, "returncode", None),
         }
+
+    def _send_what_is_known(self) -> None:
+        """The reports of a test that will not be finished."""
+        if self._reports:
+            self._keep_reports(self._running)
+        self._send_tried(over=True)
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: Any) -> None:

@@ -93,10 +93,20 @@ def make_environment(directory: Path, python: str, *options: str | Path) -> Path
     return directory
 
 
+def environment_of(report: Path) -> Path:
+    """Where the only environment is that a run with ``--env-report`` has used."""
+    environments = json.loads(report.read_text())["environments"]
+    assert environments, "nothing ran in an environment"
+    assert environments[0]["path"], environments[0]["error"]
+    return Path(environments[0]["path"])
+
+
 def difference(plain: list[str], isolated: list[str]) -> str:
     """Where the plugin's account departs from plain pytest's; empty if nowhere."""
+    if plain == isolated:  # difflib takes long to find out
+        return ""
     lines = list(difflib.unified_diff(plain, isolated, n=0, lineterm=""))
-    return "\n".join(["plain (-) and isolated (+):", *lines[:100]]) if lines else ""
+    return "\n".join(["plain (-) and isolated (+):", *lines[:100]])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,6 +150,7 @@ class Runner:
         environ["RECORD"] = str(record)
         environ["PYTEST_DEBUG_TEMPROOT"] = str(self.place)
         environ["PYTHONHASHSEED"] = "0"  # pytest lists some differences in the order of a set
+        environ["COLUMNS"] = "200"  # so that lines of the summary are compared, not cut
         elsewhere = environ["PATH"].split(os.pathsep)
         own = str(Path(sys.executable).parent)
         path = [str(bin_directory), *(entry for entry in elsewhere if entry != own)]
@@ -149,16 +160,21 @@ class Runner:
 
 def _comparable(text: str) -> str:
     text = re.sub(r"/[^\s'\"]*/pytest-\d+(/isoenv-[^/\s'\"]*)?", "<basetemp>", text)
+    text = re.sub(r"\[gw\d+\]", "[gwN]", text)  # which of pytest-xdist's processes is chance
     return recorder.comparable(text)
 
 
 class Kitchen:
-    """A directory with a suite, in which both ways of running it can be tried."""
+    """A directory with a suite, in which both ways of running it can be tried.
 
-    def __init__(self, place: Path, handmade: Path, declaration: str) -> None:
+    Plain pytest is that of an environment made by hand, or else of the one that the plugin made.
+    """
+
+    def __init__(self, place: Path, handmade: Path | None, declaration: str) -> None:
         self.directory = place / "suite"
         self.module = True
         self._handmade = handmade
+        self._report = place / "report.json"
         self._runner = Runner(self.directory, place / "plugins")
         self.write("isoenv.yaml", f"environments: {{here: {declaration}}}\ndefault: here")
         self.write("pytest.ini", "[pytest]\ncolour = green\n")
@@ -167,10 +183,12 @@ class Kitchen:
         kitchen_sink.write(self.directory, {name: text})
 
     def plain(self, *args: str) -> Told:
-        return self._run(self._handmade / "bin", args)
+        environment = self._handmade or environment_of(self._report)
+        return self._run(environment / "bin", args)
 
     def isolated(self, *args: str) -> Told:
-        return self._run(Path(sys.executable).parent, ("-p", "no:xdist", *args))
+        options = ("-p", "no:xdist", f"--env-report={self._report}", *args)
+        return self._run(Path(sys.executable).parent, options)
 
     def _run(self, directory: Path, args: tuple[str, ...]) -> Told:
         return self._runner.run(directory, ["-p", "no:randomly", *args], module=self.module)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tests.parity.suites import Comparison, Suite
@@ -16,26 +17,34 @@ BEGIN, END = "<!-- rows: begin -->\n", "<!-- rows: end -->\n"
 
 def title(suite: Suite) -> str:
     """What the first column says."""
-    extra = "every kind of report added" if suite.tests else suite.what
-    return f"{suite.project} {suite.version}" + (f", {extra}" if extra != "as released" else "")
+    extras = [suite.what] if suite.what != "as released" else []
+    extras += ["every kind of report added"] if suite.tests else []
+    return ", ".join([f"{suite.project} {suite.version}", *extras])
+
+
+def title_of(row: str) -> str:
+    """What the first column of a row says."""
+    return row.split("|")[1].strip()
+
+
+def beginning(suite: Suite) -> str:
+    """Of a suite's row, what is known without running it."""
+    return f"| {title(suite)} | {suite.python} | {suite.pytest} |"
 
 
 def row(suite: Suite, comparison: Comparison) -> str:
     """A suite's row of the table."""
     cells = [
-        title(suite),
-        suite.python,
-        suite.pytest,
-        f"{len(comparison.plain.events['items']):,}",
+        f"{comparison.count:,}",
         comparison.outcomes,
         str(comparison.plain.events["exit"]),
         str(len(suite.allowed)),
     ]
-    return f"| {' | '.join(cells)} |"
+    return f"{beginning(suite)} {' | '.join(cells)} |"
 
 
 def steady(row: str) -> str:
-    """A row without its outcomes, which may hang on the machine: some tests skip themselves."""
+    """A row without its outcomes, which depend on the machine: some tests skip themselves."""
     cells = row.split("|")
     return "|".join([*cells[:5], *cells[6:]])
 
@@ -50,11 +59,17 @@ def _table() -> str:
     return PAGE.read_text().partition(BEGIN)[2].partition(END)[0]
 
 
-def write(found: Iterable[str], order: Iterable[Suite]) -> None:
-    """Replace the page's rows."""
-    by_title = {line.split("|")[1].strip(): line for line in found}
+def reasons(suites: Iterable[Suite]) -> list[str]:
+    """Every difference that is allowed, as the page lists them."""
+    every = Counter(allowed.why for suite in suites for allowed in suite.allowed)
+    return [f"- In {count} of the suites: {why}." for why, count in every.items()]
+
+
+def write(found: Iterable[str], suites: Sequence[Suite]) -> None:
+    """Replace the rows of these suites, and the differences below the table."""
+    by_title = {title_of(line): line for line in [*rows(), *found]}
     head = ["| Suite | Python | pytest | Tests | Outcomes | Exit code | Differences |"]
     head.append("|---|---|---|---:|---|---:|---:|")
-    lines = [by_title[title(suite)] for suite in order if title(suite) in by_title]
-    text = "\n".join([*head, *lines]) + "\n"
+    lines = [by_title[title(suite)] for suite in suites if title(suite) in by_title]
+    text = "\n".join([*head, *lines, "", *reasons(suites)]) + "\n"
     PAGE.write_text(PAGE.read_text().replace(BEGIN + _table() + END, BEGIN + text + END))

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.parity import added
-from tests.parity.compare import Runner, Told, difference
+from tests.parity.compare import Runner, Told, difference, environment_of
 
 INDEX = "https://pypi.org/simple"
 NAME = "here"
@@ -25,7 +25,7 @@ MARK = f'\npytestmark = __import__("pytest").mark.env("{NAME}")\n'
 
 @dataclasses.dataclass(frozen=True)
 class Allowed:
-    """A difference that may be there, and must be: lines that ``pattern`` matches, and why."""
+    """A difference that may be there, and must be: what ``pattern`` matches in a line, and why."""
 
     pattern: str
     why: str
@@ -51,6 +51,11 @@ class Suite:
     marked: str = ""
     what: str = "as released"
     allowed: tuple[Allowed, ...] = ()
+
+    @property
+    def distributed(self) -> bool:
+        """Whether pytest-xdist distributes the tests, so that their order is chance."""
+        return any(argument.startswith("-n") for argument in self.args)
 
     @property
     def dependencies(self) -> list[str]:
@@ -118,15 +123,7 @@ class Place:
         """
         self._unpack()
         options = [f"--deselect={self.crash}"] if self.crash else []
-        return self._run(Path(self.environment["path"]) / "bin", *options)
-
-    @property
-    def environment(self) -> dict[str, Any]:
-        """What the plugin reports of the environment."""
-        environments = json.loads(self._report.read_text())["environments"]
-        assert environments, f"{self.suite}: nothing of it ran in an environment"
-        assert environments[0]["path"], environments[0]["error"]
-        return dict(environments[0])
+        return self._run(environment_of(self._report) / "bin", *options)
 
     @property
     def crash(self) -> str:
@@ -173,9 +170,13 @@ class Comparison:
 
     plain: Told
     isolated: Told
-    environment: dict[str, Any]
     unexplained: str
     gone: list[str]
+
+    @property
+    def count(self) -> int:
+        """How many tests there are. With pytest-xdist, what is recorded collects nothing."""
+        return len(self.plain.events["items"] or self.plain.by_test)
 
     @property
     def outcomes(self) -> str:
@@ -208,27 +209,26 @@ def compare(place: Place) -> Comparison:
     there = _lines(plain, suite)
     unused = [allowed for allowed in suite.allowed if not _occurs(allowed, there, here)]
     for allowed in suite.allowed:
-        here = [line for line in here if not re.search(allowed.pattern, line)]
-        there = [line for line in there if not re.search(allowed.pattern, line)]
+        here = [re.sub(allowed.pattern, "", line) for line in here]
+        there = [re.sub(allowed.pattern, "", line) for line in there]
     return Comparison(
         plain,
         isolated,
-        place.environment,
         difference(there, here),
         [allowed.pattern for allowed in unused],
     )
 
 
 def _occurs(allowed: Allowed, plain: list[str], isolated: list[str]) -> bool:
-    """Whether the runs differ in the lines that may differ."""
-    found = [
-        [line for line in run if re.search(allowed.pattern, line)] for run in (plain, isolated)
-    ]
+    """Whether the runs differ in what may differ."""
+    found = [[re.findall(allowed.pattern, line) for line in run] for run in (plain, isolated)]
     return found[0] != found[1]
 
 
 def _lines(told: Told, suite: Suite) -> list[str]:
     lines = told.lines + told.printed
+    if suite.distributed:
+        lines.sort()
     if suite.marked:
         # The mark is the one thing that was added to the suite.
         lines = [re.sub(r"'env', |, 'env'(?=\])|(?<=\[)'env'(?=\])", "", line) for line in lines]
