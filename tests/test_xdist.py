@@ -117,3 +117,23 @@ def test_a_crash_of_an_environments_process_fails_its_test_alone(pytester):
     result, environments = report(pytester, "-n1")
     result.assert_outcomes(passed=3, failed=1)
     assert environments["lib-1.0"]["tests"]["test_it.py::test_it[1]"] == "failed"
+
+
+@pytest.mark.skipif("sys.platform == 'win32'", reason="needs the signals of POSIX")
+def test_signals_are_the_tests_own_from_step_to_step(pytester):
+    pytester.makepyfile(
+        test_it="""
+        import pytest, signal
+
+        pytestmark = pytest.mark.env("lib==1.0")
+
+        def test_resets_all():
+            for number in {*signal.Signals} - {signal.SIGKILL, signal.SIGSTOP}:
+                signal.signal(number, signal.SIG_DFL)
+
+        @pytest.mark.parametrize("number", range(5))
+        def test_goes_on(number): pass
+        """
+    )
+    result, _ = report(pytester, "-n1")
+    result.assert_outcomes(passed=6)
