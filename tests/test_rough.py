@@ -233,3 +233,89 @@ except ImportError:
         ["E *assert '?ud800' == '?ud801'", "bad \N{REPLACEMENT CHARACTER}*out"]
     )
     outcome.stdout.no_fnmatch_line("*while it ran*")
+
+
+# What hangs
+
+HANGS = """
+import pytest, re, sys, time
+
+def env(name):
+    return pytest.mark.env("lib==1.0", id=name)
+
+@env("loop")
+def test_loops():
+    while True:
+        pass
+
+@env("sleep")
+def test_sleeps():
+    time.sleep(1000)
+
+@env("c")
+def test_keeps_other_threads_out():
+    re.match("(a+)+$", "a" * 60 + "b")
+
+@env("loop")
+@env("sleep")
+@env("c")
+def test_after():
+    pass
+"""
+HANGS_WHEN_IMPORTED = """
+import pytest, sys, time
+pytestmark = pytest.mark.env("lib==1.0", id="import")
+if "pytest-isoenv" in sys.prefix:
+    time.sleep(1000)
+def test_never(): pass
+"""
+
+
+def test_what_hangs_is_ended_and_shows_where_it_stood(pytester, run):
+    pytester.makepyfile(test_it=HANGS, test_imports=HANGS_WHEN_IMPORTED)
+    outcome = run("--env-timeout=3", "--env-jobs=4")
+    assert outcome.tests == {
+        "test_it.py::test_loops": "failed",
+        "test_it.py::test_sleeps": "failed",
+        "test_it.py::test_keeps_other_threads_out": "failed",
+        "test_it.py::test_after[loop]": "passed",
+        "test_it.py::test_after[sleep]": "passed",
+        "test_it.py::test_after[c]": "passed",
+        "test_imports.py::test_never": "error",
+    }
+    ended = "gave no sign of life for 3 s (--env-timeout) and was ended"
+    for name, test in {
+        "loop": "test_loops",
+        "sleep": "test_sleeps",
+        "c": "test_keeps_other_threads_out",
+    }.items():
+        said = f"the worker of environment '{name}' {ended} while it ran test_it.py::{test}"
+        assert said in outcome.outlines
+        outcome.stdout.fnmatch_lines(["Current thread *", f"*test_it.py*, line * in {test}"])
+    said = f"the worker of environment 'import' {ended} before it ran a test"
+    assert said in outcome.outlines
+    outcome.stdout.fnmatch_lines(["*test_imports.py*, line 5 in <module>"])
+
+
+def test_a_collection_that_hangs_is_an_error_of_its_environment_alone(pytester, run):
+    (pytester.path / "isoenv.yaml").write_text(
+        "environments:\n"
+        "  one: {project: none, dependencies: [lib==1.0]}\n"
+        "  two: {project: none, dependencies: [lib==2.0]}\n"
+    )
+    pytester.makepyfile(
+        test_it="""
+        import lib, time
+        if lib.__version__ == "2.0":
+            time.sleep(1000)
+        def test_hangs(): time.sleep(1000)
+        def test_after(): pass
+        """
+    )
+    outcome = run("--env-timeout=3", "--in-env=all")
+    assert outcome.tests == {
+        "test_it.py::test_hangs[one]": "failed",
+        "test_it.py::test_after[one]": "passed",
+        "environment[two]": "error",
+    }
+    outcome.stdout.fnmatch_lines(["*test_it.py*, line 3 in <module>", "*line 4 in test_hangs"])
