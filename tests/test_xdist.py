@@ -180,7 +180,7 @@ def test_the_hosts_pytest_timeout_sets_no_timer_for_tests_of_environments(pytest
         def test_here(): pass
         """
     )
-    result, _ = report(pytester, "-n1")
+    result, _ = report(pytester, "-n1", "-p", "no:timeout")  # should it be installed
     result.assert_outcomes(passed=2)
     timers = (pytester.path / "timers.txt").read_text()
     assert timers == "set test_here\ncancel test_here\n"
