@@ -277,7 +277,9 @@ def _bootstrap(pipes: gateway_base.IO) -> None:
         f"exec(compile({inspect.getsource(gateway_base)!r}, '<execnet>', 'exec'), globals())",
         "io = init_popen_io(get_execmodel('main_thread_only'))",
         "io.write(b'1')",
-        "import types; base = types.SimpleNamespace(**globals())",
+        # Kept, for a test may replace what the module has.
+        "import types; struct = types.SimpleNamespace(**vars(struct))",
+        "base = types.SimpleNamespace(**globals())",
         f"exec(compile({_source('gateway')!r}, '<isoenv>', 'exec'), globals())",
         "serve(base, io)",
     )

@@ -392,6 +392,16 @@ class _Steps:
         self._step(item, nextitem)
         return True
 
+    @pytest.hookimpl(tryfirst=True, optionalhook=True)
+    def pytest_timeout_set_timer(self, item: pytest.Item) -> bool | None:
+        """pytest-timeout is the environment's to have, and would interrupt us instead of a test."""
+        return None if request_of(item) is None else True
+
+    @pytest.hookimpl(tryfirst=True, optionalhook=True)
+    def pytest_timeout_cancel_timer(self, item: pytest.Item) -> bool | None:
+        """There is none to cancel."""
+        return None if request_of(item) is None else True
+
 
 def _settings_of(config: pytest.Config) -> _settings.Settings:
     option = config.option

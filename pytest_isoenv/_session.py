@@ -443,7 +443,8 @@ class Conductor:
     def _crashed(self, job: Job, worker: Worker) -> None:
         """Tests run in the order they were sent: the first without a result was running."""
         victim = next(iter(job.relay.waiting))
-        ending, words = worker.ending(), worker.last_words()
+        ending = worker.ending()
+        words = "\n".join(filter(None, (worker.remote_error(), worker.last_words())))
         if _TIMEOUT in words:
             ending = f"ran into pytest-timeout and {ending}"
         error = WorkerError(job.name, f"{ending} while it ran {victim}", words)

@@ -100,13 +100,18 @@ SLOW = """
 
     def test_never(): pass
 """
+UNMARKED = SLOW.replace('pytestmark = pytest.mark.env("lib==1.0", id="one")', "")
 
 
-def test_ctrl_c_while_tests_run_tears_fixtures_down_and_prints_the_summary(pytester, start, run):
-    pytester.makepyfile(test_it=SLOW)
-    session = start("-v")
+@pytest.mark.parametrize("signal_name", ["SIGINT", "SIGTERM", "SIGHUP"])
+@pytest.mark.parametrize("way", [[], ["--in-env=one"]], ids=["marked", "in-env"])
+def test_a_signal_while_tests_run_tears_fixtures_down_and_prints_the_summary(
+    pytester, start, way, signal_name
+):
+    pytester.makepyfile(test_it=SLOW if not way else UNMARKED)
+    session = start("-v", *way)
     session.wait_for("running")
-    session.interrupt()
+    session.process.send_signal(getattr(signal, signal_name))
     code, output, said = session.end()
     assert code == INTERRUPTED
     assert said == ["function is torn down", "session is torn down"]
@@ -115,6 +120,12 @@ def test_ctrl_c_while_tests_run_tears_fixtures_down_and_prints_the_summary(pytes
     assert "one: Python" in output
     assert "1 passed" in output
     assert "INTERNALERROR" not in output
+
+
+@pytest.fixture(autouse=True)
+def declared(pytester):
+    declaration = "environments:\n  one: {project: none, dependencies: [lib==1.0]}\n"
+    (pytester.path / "isoenv.yaml").write_text(declaration)
 
 
 def test_ctrl_c_reaches_the_processes_that_a_test_started(pytester, start):

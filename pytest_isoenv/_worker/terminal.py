@@ -13,6 +13,10 @@ from typing import Any
 
 import pytest
 
+# Kept, for a test may replace it.
+_this_thread = threading.get_ident
+_MAIN_THREAD = threading.main_thread().ident
+
 
 def plugin(request: dict[str, Any], host: Any) -> Terminal:
     """This part as a plugin of the session."""
@@ -27,7 +31,7 @@ class _Nowhere(io.StringIO):
     """
 
     def write(self, text: str) -> int:
-        if threading.current_thread() is not threading.main_thread() and sys.__stderr__:
+        if _this_thread() != _MAIN_THREAD and sys.__stderr__:
             sys.__stderr__.write(text)
             sys.__stderr__.flush()
         return len(text)
