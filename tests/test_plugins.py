@@ -25,7 +25,7 @@ import pytest
 from filelock import FileLock
 
 from tests import kitchen_sink, recorder
-from tests.parity import Told, difference, make_environment
+from tests.parity.compare import Told, difference, make_environment
 
 pytestmark = [pytest.mark.network, pytest.mark.slow, pytest.mark.plugins]
 
