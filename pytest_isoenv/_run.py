@@ -215,7 +215,8 @@ class Run:
                 yield
         finally:
             if not self._config.option.in_env:
-                _neighbours.hold_back(self._config)
+                here = (item for item in session.items if request_of(item) is None)
+                _neighbours.hold_back(self._config, here)
 
     @contextlib.contextmanager
     def _side_by_side(self, session: pytest.Session) -> Iterator[None]:
@@ -288,6 +289,8 @@ class Run:
     def add_accounts(self, accounts: list[Account]) -> None:
         """Take in what a worker of pytest-xdist did in environments."""
         self._of_workers += accounts
+        if not self._config.option.in_env:
+            _neighbours.hold_back(self._config, [])
 
     def header(self) -> str:
         """The line of the session's header."""
