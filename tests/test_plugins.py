@@ -414,9 +414,10 @@ def test_pytest_randomly_shuffles_in_the_environment_and_its_seed_is_shown(suite
     both = suite.in_env(bare, [ONE, TWO], "--randomly-seed=5", "-rP")
     same(plain, both.of(TWO), printed=False)
     assert plain.by_test != sorted(plain.by_test)
-    free = suite.in_env(bare, [ONE])
-    (seed,) = re.findall(r"^  Using --randomly-seed=(\d+)$", free.output, re.MULTILINE)
-    same(free, suite.in_env(bare, [ONE], f"--randomly-seed={seed}"))
+    free = suite.in_env(bare, [ONE, TWO])
+    seed, other = re.findall(r"^  Using --randomly-seed=(\d+)$", free.output, re.MULTILINE)
+    assert seed == other
+    same(free.of(ONE), suite.in_env(bare, [ONE], f"--randomly-seed={seed}"), printed=False)
 
 
 @in_(RANDOM)

@@ -228,10 +228,10 @@ class SessionPlugin:
         known = []
         for name, arguments in self._options:
             unknown = parser.parse_known_and_unknown_args(arguments)[1]
-            if unknown:
-                self._host.send({"kind": "dropped", "option": name})
-            else:
+            if not unknown:
                 known += arguments
+            elif name:
+                self._host.send({"kind": "dropped", "option": name})
         args[:] = [*self._request["positional"], *known]
         early_config.pluginmanager.register(self._statuses, "isoenv-statuses")
 
