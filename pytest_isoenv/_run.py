@@ -105,6 +105,11 @@ class Run:
         self._raise_problems()
         return list(dict.fromkeys(requests))
 
+    @property
+    def addopts(self) -> str:
+        """What the shell adds to the command line."""
+        return self._settings.addopts
+
     def environments(self) -> Iterator[Environment]:
         """The same, ready to use; each is made when it is its turn."""
         for request in self._in_env():
