@@ -215,6 +215,8 @@ class Worker:
         waits = self.awaits_selection
         if waits:
             self.select([])
+            if self._steps:
+                self.last_step()
         return waits
 
     def kill(self) -> None:

@@ -105,6 +105,11 @@ class Run:
         self._raise_problems()
         return list(dict.fromkeys(requests))
 
+    @property
+    def addopts(self) -> str:
+        """What the shell adds to the command line."""
+        return self._settings.addopts
+
     def environments(self) -> Iterator[Environment]:
         """The same, ready to use; each is made when it is its turn."""
         for request in self._in_env():
@@ -211,7 +216,8 @@ class Run:
                 yield
         finally:
             if not self._config.option.in_env:
-                _neighbours.hold_back(self._config)
+                here = (item for item in session.items if request_of(item) is None)
+                _neighbours.hold_back(self._config, here)
 
     @contextlib.contextmanager
     def _side_by_side(self, session: pytest.Session) -> Iterator[None]:
@@ -284,6 +290,8 @@ class Run:
     def add_accounts(self, accounts: list[Account]) -> None:
         """Take in what a worker of pytest-xdist did in environments."""
         self._of_workers += accounts
+        if not self._config.option.in_env:
+            _neighbours.hold_back(self._config, [])
 
     def header(self) -> str:
         """The line of the session's header."""

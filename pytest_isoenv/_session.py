@@ -76,6 +76,7 @@ class Conductor:
         self._steps = hasattr(self._config, "workerinput")
         self._current: pytest.Item | None = None
         self._mark = uuid.uuid4().hex
+        self._addopts = settings.addopts
         self._disobey = obey_the_others()
 
     # In the main thread
@@ -486,6 +487,7 @@ class Conductor:
         files = None if job.finds else job.files
         request = self._launch.request(place, ids, files, job.positional)
         request["steps"] = self._steps
+        request["addopts"] = self._addopts
         request["coverage"] = self._measuring(job, environment, place)
         worker = Worker(
             environment,

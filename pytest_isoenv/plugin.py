@@ -208,7 +208,8 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
     if not _listing.asked(config):
         return None
     config._do_configure()
-    return _in_our_words(lambda: _listing.show(config, run_of(config).environments()))
+    run = run_of(config)
+    return _in_our_words(lambda: _listing.show(config, run.environments(), run.addopts))
 
 
 def _in_our_words(work: Callable[[], _T]) -> _T:

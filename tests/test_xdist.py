@@ -81,6 +81,21 @@ def test_a_whole_suite_in_two_environments_is_distributed(pytester):
     assert environments["new"]["outcomes"] == {"passed": 5, "failed": 1}
 
 
+def test_a_process_that_gets_no_test_lets_its_environments_session_end(pytester):
+    pytester.makefile(".yaml", isoenv="environments: {old: {dependencies: [lib==1.0]}}")
+    pytester.makeconftest(
+        """
+        def pytest_sessionfinish(session):
+            with open("log.txt", "a") as log:
+                log.write("over\\n")
+        """
+    )
+    pytester.makepyfile(test_it="def test_it(): pass")
+    result, _ = report(pytester, "-n2", "--in-env=old")
+    result.assert_outcomes(passed=1)
+    assert (pytester.path / "log.txt").read_text().split() == ["over", "over"]
+
+
 def test_fixtures_torn_down_late_are_not_lost(pytester):
     pytester.makepyfile(
         test_it="""

@@ -16,6 +16,7 @@ import importlib.util
 import inspect
 import io
 import os
+import shlex
 from collections.abc import Callable, Generator
 from importlib.metadata import entry_points
 from typing import Any
@@ -195,8 +196,12 @@ class SessionPlugin:
         self._running = ""
         self._tried: dict[str, Any] | None = None
         self._deselected: list[Any] = []
-        # Already part of the options; tests see it all the same.
-        self._addopts = os.environ.pop("PYTEST_ADDOPTS", None)
+        # The host's is part of the options already; tests see it all the same.
+        self._addopts = os.environ.get("PYTEST_ADDOPTS")
+        self._own = shlex.split(self._addopts or "")
+        if (self._addopts or "") == request["addopts"]:
+            self._own = []
+            os.environ.pop("PYTEST_ADDOPTS", None)
         self._named_plugins = os.environ.get("PYTEST_PLUGINS")
         if self._named_plugins is not None:
             named = [name for name in self._named_plugins.split(",") if name]
@@ -232,11 +237,11 @@ class SessionPlugin:
         known = []
         for name, arguments in self._options:
             unknown = parser.parse_known_and_unknown_args(arguments)[1]
-            if unknown:
-                self._host.send({"kind": "dropped", "option": name})
-            else:
+            if not unknown:
                 known += arguments
-        args[:] = [*self._request["positional"], *known]
+            elif name:
+                self._host.send({"kind": "dropped", "option": name})
+        args[:] = [*self._own, *self._request["positional"], *known]
         early_config.pluginmanager.register(self._statuses, "isoenv-statuses")
 
     def pytest_configure(self, config: Any) -> None:
