@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from packaging.requirements import Requirement
-from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from pytest_isoenv._files import content_digest, read_json, write_json
@@ -18,23 +15,17 @@ from pytest_isoenv._interpreters import Interpreters
 from pytest_isoenv._process import Processes
 from pytest_isoenv._settings import Settings
 from pytest_isoenv._store import Entry, Store
+from pytest_isoenv._wanted import intent_of, metadata_digest, wanted_of
 from pytest_isoenv.backend import Backend, Wanted
 from pytest_isoenv.environment import Environment, activated, python_of
 from pytest_isoenv.errors import BrokenEnvironment, CommandError
 from pytest_isoenv.pinned import (
-    SCHEMA,
-    IntentKey,
     Interpreter,
     PinnedEnv,
     Resolution,
     Source,
-    digest,
-    digest_of,
 )
-from pytest_isoenv.spec import EnvName, EnvSpec, is_path
-
-#: The oldest pytest that a worker runs.
-OLDEST_PYTEST = "7.0"
+from pytest_isoenv.spec import EnvName, EnvSpec
 
 # Compiles a finished environment and asks it, through itself, what it is. Compiled, for where
 # PYTHONDONTWRITEBYTECODE is set every run would do it again; once and last, for bytecode of
@@ -58,9 +49,6 @@ print(json.dumps({
     "packages": packages,
 }))
 """
-
-# A project's files that its metadata may come from; its code does not change what it depends on.
-_METADATA = ("pyproject.toml", "setup.py", "setup.cfg", "*requirements*.txt", "requirements/*.txt")
 
 #: Called with an environment's name when work on it begins that may take a while.
 Notify = Callable[[EnvName], None]
@@ -119,14 +107,7 @@ class Provisioner:
 
     def _pin(self, name: EnvName, spec: EnvSpec, interpreter: Interpreter) -> PinnedEnv:
         backend = self._backends[spec.backend]
-        environ = self._settings.installer_environ
-        wanted = Wanted(
-            spec,
-            interpreter,
-            pytest_requirements(spec, interpreter),
-            self._settings.root,
-            environ,
-        )
+        wanted = wanted_of(spec, interpreter, self._settings)
         resolution = self._resolution(name, backend, wanted)
         trees = [self._source(path, editable) for path, editable in resolution.trees]
         local = [self._source(path, editable=False) for path in spec.local]
@@ -136,7 +117,7 @@ class Provisioner:
         if self._is_ephemeral(wanted.spec):
             self._notify(name)
             return backend.resolve(wanted, self._store.ephemeral(), self._run)
-        intent = _intent(backend, wanted)
+        intent = intent_of(backend, wanted)
         kept = None if self._settings.upgrade else _kept(self._store.kept_resolution(intent))
         if kept is not None:
             return kept
@@ -159,7 +140,7 @@ class Provisioner:
 
     def _digest(self, path: Path, editable: bool) -> str:
         if editable:
-            return _metadata_digest(path)
+            return metadata_digest(path)
         return content_digest(path, self._settings.outputs)
 
     # PinnedEnv -> EnvKey -> directory
@@ -252,51 +233,8 @@ def _hint(output: str) -> str:
     return ""
 
 
-def pytest_requirements(spec: EnvSpec, interpreter: Interpreter) -> list[str]:
-    """What is asked of pytest itself, best first: the host's version, else any that a worker runs.
-
-    A requirement of the user's own that excludes the host's version rules the first one out.
-    """
-    host = importlib.metadata.distribution("pytest")
-    anything = f"pytest>={OLDEST_PYTEST}"
-    supported = SpecifierSet(host.metadata["Requires-Python"] or "")
-    own = [Requirement(text) for text in spec.requirements if not is_path(text)]
-    asked = [r.specifier for r in own if canonicalize_name(r.name) == "pytest"]
-    fits = all(specifier.contains(host.version, prereleases=True) for specifier in asked)
-    if fits and supported.contains(interpreter.version, prereleases=True):
-        return [f"pytest=={host.version}", anything]
-    return [anything]
-
-
-def _intent(backend: Backend, wanted: Wanted) -> IntentKey:
-    """Names everything that a resolution hangs on; equal intents share a kept resolution."""
-    spec, root = wanted.spec, wanted.root
-    inputs = {
-        "schema": SCHEMA,
-        "backend": backend.name,
-        **wanted.interpreter.key_inputs(),
-        **backend.index_inputs(wanted.installer_environ),
-        "requirements": "\n".join(spec.requirements),
-        "pytest": "\n".join(wanted.pytest_requirements),
-        "lock": content_digest(root / spec.lock) if spec.lock else "",
-    }
-    if spec.project != "none":
-        inputs["project"] = f"{spec.project} {root} {spec.extras} {_metadata_digest(root)}"
-    for text in filter(is_path, spec.requirements):
-        path = root / Path(text.partition("[")[0]).expanduser()
-        inputs[f"path {path}"] = _metadata_digest(path)
-    return IntentKey(digest_of(inputs))
-
-
 def _kept(directory: Path) -> Resolution | None:
     pin = read_json(directory / "pin.json")
     if not pin:
         return None
     return Resolution(tuple(pin["pylocks"]), tuple((path, edit) for path, edit in pin["trees"]))
-
-
-def _metadata_digest(path: Path) -> str:
-    if path.is_file():
-        return content_digest(path)
-    files = sorted({file for pattern in _METADATA for file in path.glob(pattern)})
-    return digest("\n".join(f"{file.name} {content_digest(file)}" for file in files))

@@ -10,14 +10,19 @@ from typing import Any, Protocol
 from pytest_isoenv.pinned import Interpreter, PinnedEnv, Resolution
 from pytest_isoenv.spec import EnvSpec
 
+#: The oldest pytest that a worker runs.
+OLDEST_PYTEST = "7.0"
+
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
     """What a backend resolves: a spec, the interpreter it is for, and what it needs to run tests.
 
     ``pytest_requirements`` are tried in turn, each together with everything else: the host's own
-    pytest first, any version that fits last. ``root`` is what relative paths start from.
-    ``installer_environ`` are the host's variables that an installer may see.
+    pytest first, any version that fits last; an empty one asks for none, and will do if something
+    else asks for pytest. ``root`` is what relative paths start from. ``installer_environ`` are the
+    host's variables that an installer may see. ``exclude_newer`` is the moment (RFC 3339) after
+    which nothing may have been uploaded.
     """
 
     spec: EnvSpec
@@ -25,6 +30,12 @@ class Wanted:
     pytest_requirements: Sequence[str]
     root: Path
     installer_environ: Mapping[str, str]
+    exclude_newer: str | None = None
+
+    @property
+    def project(self) -> Path:
+        """Where the project under test lies."""
+        return self.root / self.spec.project_directory
 
 
 class Run(Protocol):

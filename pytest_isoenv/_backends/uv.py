@@ -5,21 +5,22 @@ A module that satisfies :class:`pytest_isoenv.backend.Backend`.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from pytest_isoenv._files import write_atomically
 from pytest_isoenv._redact import redact
-from pytest_isoenv.backend import Run, Wanted
+from pytest_isoenv.backend import OLDEST_PYTEST, Run, Wanted
 from pytest_isoenv.environment import python_of
 from pytest_isoenv.errors import BuildError, ResolutionError
 from pytest_isoenv.pinned import PinnedEnv, Resolution, Source, pylock_trees, read_pylock
-from pytest_isoenv.spec import EnvSpec, is_path
+from pytest_isoenv.spec import Index, is_path
 
 name = "uv"
 
@@ -58,7 +59,8 @@ def resolve(wanted: Wanted, directory: Path, run: Run) -> Resolution:
     for requirement in wanted.pytest_requirements:
         try:
             _compile(wanted, requirement, lock, directory, run)
-            break
+            if requirement or _has_pytest(directory):
+                break
         except ResolutionError as error:
             # Something asked for needs another pytest than the host's: then that is what it gets.
             is_last = requirement == wanted.pytest_requirements[-1]
@@ -70,7 +72,7 @@ def resolve(wanted: Wanted, directory: Path, run: Run) -> Resolution:
         # PEP 751: relative paths start from the lock file's own directory.
         texts.insert(0, _rooted(lock, (wanted.root / wanted.spec.lock).parent))
     trees = tuple(tree for text in texts for tree in pylock_trees(text))
-    index = _only_index(wanted.installer_environ)
+    index = _only_index(wanted.installer_environ, wanted.spec.index)
     return Resolution(tuple(_with_index(_without_trees(text), index) for text in texts), trees)
 
 
@@ -81,34 +83,66 @@ def _lock_text(wanted: Wanted) -> str:
 
 
 def _compile(wanted: Wanted, pytest: str, lock: str, directory: Path, run: Run) -> None:
-    requirements = directory / "requirements.in"
-    write_atomically(requirements, "\n".join([*_inputs(wanted.spec, wanted.root), pytest]) + "\n")
+    spec = wanted.spec
+    # What the lock pins stays as it is; what is asked for beside it must fit.
+    constraints = [f"pytest>={OLDEST_PYTEST}", *spec.constraints, *_pins(lock)]
     args: list[str | Path] = [_uv(), "pip", "compile", *_COMMON, "--no-header"]
     args += ["--python", wanted.interpreter.executable]
-    if lock:
-        # What the lock pins stays as it is; what is asked for beside it must fit.
-        constraints = directory / "constraints.txt"
-        write_atomically(constraints, "".join(f"{line}\n" for line in _pins(lock)))
-        args += ["--constraints", constraints]
-    args += ["--output-file", directory / "pylock.toml", requirements]
+    args += ["--constraints", _lines(directory / "constraints.txt", constraints)]
+    if spec.overrides:
+        args += ["--overrides", _lines(directory / "overrides.txt", spec.overrides)]
+    args += ["--resolution", spec.resolution]
+    args += ["--prerelease", spec.prerelease] if spec.prerelease else []
+    args += ["--exclude-newer", wanted.exclude_newer] if wanted.exclude_newer else []
+    args += _index_options(spec.index, wanted.root)
+    args += ["--output-file", directory / "pylock.toml"]
+    args += [_lines(directory / "requirements.in", [*_inputs(wanted), *filter(None, [pytest])])]
+    args += [_rooted_path(path, wanted.root) for path in spec.requirement_files]
     (directory / "pylock.toml").unlink(missing_ok=True)  # uv would prefer the versions in it
     run(args, purpose="resolving the requirements", failure=ResolutionError, cwd=directory)
 
 
-def _inputs(spec: EnvSpec, root: Path) -> list[str]:
+def _has_pytest(directory: Path) -> bool:
+    compiled = (directory / "pylock.toml").read_text(encoding="utf-8")
+    return any(artefact.name == "pytest" for artefact in read_pylock(compiled))
+
+
+def _lines(file: Path, lines: Iterable[str]) -> Path:
+    write_atomically(file, "".join(f"{line}\n" for line in lines))
+    return file
+
+
+def _inputs(wanted: Wanted) -> list[str]:
+    spec, root = wanted.spec, wanted.root
     lines = [_absolute(text, root) if is_path(text) else text for text in spec.requirements]
     if spec.project != "none":
         extras = f"[{','.join(spec.extras)}]" if spec.extras else ""
-        lines.append("-e " * (spec.project == "editable") + f"{root}{extras}")
+        lines.append("-e " * (spec.project == "editable") + f"{wanted.project.resolve()}{extras}")
     return lines
 
 
 def _absolute(text: str, root: Path) -> str:
     path, bracket, extras = text.partition("[")
-    return f"{(root / Path(path).expanduser()).resolve()}{bracket}{extras}"
+    return f"{_rooted_path(path, root)}{bracket}{extras}"
+
+
+def _rooted_path(path: str, root: Path) -> str:
+    return str((root / Path(path).expanduser()).resolve())
+
+
+def _index_options(index: Index, root: Path) -> list[str]:
+    """Where packages come from, both when they are resolved and when they are installed."""
+    options = ["--default-index", index.default] if index.default else []
+    for extra in index.extra:
+        options += ["--index", extra]
+    for links in index.find_links:
+        options += ["--find-links", links if "://" in links else _rooted_path(links, root)]
+    return options
 
 
 def _pins(lock: str) -> list[str]:
+    if not lock:
+        return []
     return [f"{pin.name}=={pin.version}" for pin in read_pylock(lock) if pin.version]
 
 
@@ -147,11 +181,14 @@ def _with_index(text: str, index: str | None) -> str:
     )
 
 
-def _only_index(environ: Mapping[str, str]) -> str | None:
+def _only_index(environ: Mapping[str, str], declared: Index) -> str | None:
     """The one index that everything came from; None where there are several to choose from."""
-    if any(environ.get(key) for key in ("UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS")):
+    variables = ("UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS")
+    if declared.extra or declared.find_links or any(environ.get(key) for key in variables):
         return None
-    index = environ.get("UV_DEFAULT_INDEX") or environ.get("UV_INDEX_URL") or _PYPI
+    index = (
+        declared.default or environ.get("UV_DEFAULT_INDEX") or environ.get("UV_INDEX_URL") or _PYPI
+    )
     return _strip_credentials(re.sub(r"^[\w-]+=", "", index))  # it may have a name
 
 
@@ -176,6 +213,9 @@ class _Installer:
 
     def __init__(self, pinned: PinnedEnv, directory: Path, run: Run) -> None:
         self._base_python = pinned.interpreter.executable
+        # Everything is pinned; but an index may have a name, by which there are credentials.
+        index = dataclasses.replace(pinned.spec.index, find_links=())
+        self._indexes = _index_options(index, directory)
         self._directory = directory
         self._run = run
 
@@ -188,7 +228,8 @@ class _Installer:
         self._run(command, purpose=purpose, failure=BuildError)
 
     def install(self, purpose: str, *what: str | Path) -> None:
-        options = (*_COMMON, "--no-deps", "--python", python_of(self._directory))
+        options: list[str | Path] = [*_COMMON, *self._indexes, "--no-deps"]
+        options += ["--python", python_of(self._directory)]
         self._run([_uv(), "pip", "install", *options, *what], purpose=purpose, failure=BuildError)
 
     def source(self, source: Source) -> None:
@@ -205,7 +246,7 @@ class _Installer:
         # code after an edit; a build of its own for each content does not.
         with tempfile.TemporaryDirectory(dir=self._directory, prefix="wheel-") as out:
             self._uv(f"building {source.path}", "build", "--wheel", "--out-dir", out,
-                     "--python", self._base_python, source.path)  # fmt: skip
+                     *self._indexes, "--python", self._base_python, source.path)  # fmt: skip
             self.install(purpose, *Path(out).glob("*.whl"))
 
 
