@@ -9,18 +9,29 @@ import dataclasses
 import re
 import tempfile
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
 
-from pytest_isoenv._files import write_atomically
+from pytest_isoenv._backends._documents import (
+    blocks,
+    bounds,
+    check,
+    inputs,
+    lock_text,
+    resolution_of,
+    rooted_path,
+    with_pytest,
+    write_lines,
+)
 from pytest_isoenv._redact import redact
-from pytest_isoenv.backend import OLDEST_PYTEST, Run, Wanted
+from pytest_isoenv.backend import Run, Wanted
 from pytest_isoenv.environment import python_of
 from pytest_isoenv.errors import BuildError, ResolutionError
-from pytest_isoenv.pinned import PinnedEnv, Resolution, Source, pylock_trees, read_pylock
-from pytest_isoenv.spec import Index, is_path
+from pytest_isoenv.pinned import PinnedEnv, Resolution, Source
+from pytest_isoenv.spec import Index
+
+__all__ = ["check", "create", "index_inputs", "name", "resolve"]
 
 name = "uv"
 
@@ -55,79 +66,36 @@ def index_inputs(environ: Mapping[str, str]) -> dict[str, str]:
 
 def resolve(wanted: Wanted, directory: Path, run: Run) -> Resolution:
     """``uv pip compile`` into a pylock.toml; the project and local trees take part, unpinned."""
-    lock = _lock_text(wanted)
-    for requirement in wanted.pytest_requirements:
-        try:
-            _compile(wanted, requirement, lock, directory, run)
-            if requirement or _has_pytest(directory):
-                break
-        except ResolutionError as error:
-            # Something asked for needs another pytest than the host's: then that is what it gets.
-            is_last = requirement == wanted.pytest_requirements[-1]
-            if is_last or "no solution found" not in error.output.lower():
-                raise
-    compiled = redact((directory / "pylock.toml").read_text(encoding="utf-8"))
-    texts = [_rooted(compiled, directory)]
-    if wanted.spec.lock is not None:
-        # PEP 751: relative paths start from the lock file's own directory.
-        texts.insert(0, _rooted(lock, (wanted.root / wanted.spec.lock).parent))
-    trees = tuple(tree for text in texts for tree in pylock_trees(text))
+    lock = lock_text(wanted)
+
+    def compiled(pytest: str) -> str:
+        _compile(wanted, pytest, lock, directory, run)
+        return (directory / "pylock.toml").read_text(encoding="utf-8")
+
+    text = with_pytest(wanted, compiled, lambda output: "no solution found" in output.lower())
+    resolution = resolution_of(wanted, lock, text, directory)
     index = _only_index(wanted.installer_environ, wanted.spec.index)
-    return Resolution(tuple(_with_index(_without_trees(text), index) for text in texts), trees)
-
-
-def _lock_text(wanted: Wanted) -> str:
-    if wanted.spec.lock is None:
-        return ""
-    return redact((wanted.root / wanted.spec.lock).read_text(encoding="utf-8"))
+    pylocks = tuple(_with_index(text, index) for text in resolution.pylocks)
+    return dataclasses.replace(resolution, pylocks=pylocks)
 
 
 def _compile(wanted: Wanted, pytest: str, lock: str, directory: Path, run: Run) -> None:
     spec = wanted.spec
-    # What the lock pins stays as it is; what is asked for beside it must fit.
-    constraints = [f"pytest>={OLDEST_PYTEST}", *spec.constraints, *_pins(lock)]
+    constraints = bounds(wanted, lock)
     args: list[str | Path] = [_uv(), "pip", "compile", *_COMMON, "--no-header"]
     args += ["--python", wanted.interpreter.executable]
-    args += ["--constraints", _lines(directory / "constraints.txt", constraints)]
+    args += ["--constraints", write_lines(directory / "constraints.txt", constraints)]
     if spec.overrides:
-        args += ["--overrides", _lines(directory / "overrides.txt", spec.overrides)]
+        args += ["--overrides", write_lines(directory / "overrides.txt", spec.overrides)]
     args += ["--resolution", spec.resolution]
     args += ["--prerelease", spec.prerelease] if spec.prerelease else []
     args += ["--exclude-newer", wanted.exclude_newer] if wanted.exclude_newer else []
     args += _index_options(spec.index, wanted.root)
     args += ["--output-file", directory / "pylock.toml"]
-    args += [_lines(directory / "requirements.in", [*_inputs(wanted), *filter(None, [pytest])])]
-    args += [_rooted_path(path, wanted.root) for path in spec.requirement_files]
+    args += [write_lines(directory / "requirements.in", inputs(wanted, pytest))]
+    args += [rooted_path(path, wanted.root) for path in spec.requirement_files]
     (directory / "pylock.toml").unlink(missing_ok=True)  # uv would prefer the versions in it
     run(args, purpose="resolving the requirements", failure=ResolutionError, cwd=directory)
-
-
-def _has_pytest(directory: Path) -> bool:
-    compiled = (directory / "pylock.toml").read_text(encoding="utf-8")
-    return any(artefact.name == "pytest" for artefact in read_pylock(compiled))
-
-
-def _lines(file: Path, lines: Iterable[str]) -> Path:
-    write_atomically(file, "".join(f"{line}\n" for line in lines))
-    return file
-
-
-def _inputs(wanted: Wanted) -> list[str]:
-    spec, root = wanted.spec, wanted.root
-    lines = [_absolute(text, root) if is_path(text) else text for text in spec.requirements]
-    if spec.project != "none":
-        extras = f"[{','.join(spec.extras)}]" if spec.extras else ""
-        lines.append("-e " * (spec.project == "editable") + f"{wanted.project.resolve()}{extras}")
-    return lines
-
-
-def _absolute(text: str, root: Path) -> str:
-    path, bracket, extras = text.partition("[")
-    return f"{_rooted_path(path, root)}{bracket}{extras}"
-
-
-def _rooted_path(path: str, root: Path) -> str:
-    return str((root / Path(path).expanduser()).resolve())
 
 
 def _index_options(index: Index, root: Path) -> list[str]:
@@ -136,41 +104,15 @@ def _index_options(index: Index, root: Path) -> list[str]:
     for extra in index.extra:
         options += ["--index", extra]
     for links in index.find_links:
-        options += ["--find-links", links if "://" in links else _rooted_path(links, root)]
+        options += ["--find-links", links if "://" in links else rooted_path(links, root)]
     return options
-
-
-def _pins(lock: str) -> list[str]:
-    if not lock:
-        return []
-    return [f"{pin.name}=={pin.version}" for pin in read_pylock(lock) if pin.version]
-
-
-def _rooted(text: str, start: Path) -> str:
-    """The document with absolute paths: it is going to be installed from another place."""
-
-    def absolute(match: re.Match[str]) -> str:
-        return f'path = "{(start / match[1]).resolve()}"'
-
-    return re.sub(r'\bpath = "([^"]+)"', absolute, text)
-
-
-def _blocks(text: str) -> tuple[str, list[str]]:
-    head, *packages = re.split(r"^(?=\[\[packages\]\])", text, flags=re.MULTILINE)
-    return head, packages
-
-
-def _without_trees(text: str) -> str:
-    """The document without local trees: they are built from their content, never from a cache."""
-    head, packages = _blocks(text)
-    return head + "".join(block for block in packages if not pylock_trees(block))
 
 
 def _with_index(text: str, index: str | None) -> str:
     """The document with the index of each package, which uv needs to find its cached files."""
     if index is None:
         return text
-    head, packages = _blocks(text)
+    head, packages = blocks(text)
     named = rf'\g<0>\nindex = "{index}"'
     return head + "".join(
         re.sub(r"^version = .*$", named, block, count=1, flags=re.MULTILINE)
@@ -248,30 +190,3 @@ class _Installer:
             self._uv(f"building {source.path}", "build", "--wheel", "--out-dir", out,
                      *self._indexes, "--python", self._base_python, source.path)  # fmt: skip
             self.install(purpose, *Path(out).glob("*.whl"))
-
-
-def check(directory: Path, facts: Mapping[str, Any]) -> str | None:
-    """Compare the interpreter and the installed distributions with what was recorded."""
-    python = python_of(directory)
-    try:
-        real = python.resolve(strict=True)
-        stat = real.stat()
-    except OSError:
-        return f"its interpreter {facts['real_path']} is gone"
-    if str(real) != facts["real_path"]:
-        return f"its interpreter was {facts['real_path']} and is now {real}"
-    if [stat.st_size, stat.st_mtime_ns] != facts["interpreter_file"]:
-        return f"its interpreter {real} was replaced"
-    missing = [
-        name
-        for path, names in facts["installed"].items()
-        for name in sorted(set(names) - _names_in(Path(path)))
-    ]
-    return f"missing from it: {', '.join(missing[:3])}" if missing else None
-
-
-def _names_in(directory: Path) -> set[str]:
-    try:
-        return {entry.name for entry in directory.iterdir()}
-    except OSError:
-        return set()
