@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pytest_isoenv._backends import uv
+from pytest_isoenv._backends import uv, venv
 from pytest_isoenv.backend import Backend
 
 
 def builtin() -> list[Backend]:
     """Every backend that needs nothing else installed."""
-    return [uv]
+    return [uv, venv]
