@@ -10,6 +10,8 @@ from typing import Any
 
 from packaging.utils import canonicalize_name
 
+from pytest_isoenv import _locks
+from pytest_isoenv._backends import uv
 from pytest_isoenv._files import content_digest, read_json, write_json
 from pytest_isoenv._interpreters import Interpreters
 from pytest_isoenv._process import Processes
@@ -103,11 +105,28 @@ class Provisioner:
         entry = self._enter(name, pinned)
         return self._environment(name, pinned, entry)
 
+    def lock(self, spec: EnvSpec, old: str = "", upgrade: Iterable[str] = ()) -> str:
+        """A lock for what is declared: the text of a PEP 751 document, with what it was made for.
+
+        Versions of ``old`` stay where they fit, but for the packages in ``upgrade``. Raises the
+        errors of :mod:`pytest_isoenv.errors`.
+        """
+        interpreter = self._interpreters.find(spec.python)
+        wanted = wanted_of(spec, interpreter, self._settings)
+        python = _locks.lowest_python(spec, wanted.root, interpreter)
+        directory = self._store.ephemeral()
+        # Whatever installs it later: there is one way to lock.
+        text = uv.lock(wanted, directory, self._run, python=python, old=old, upgrade=upgrade)
+        return _locks.marked(text, _locks.inputs_of(spec, wanted.root))
+
     # EnvSpec -> PinnedEnv
 
     def _pin(self, name: EnvName, spec: EnvSpec, interpreter: Interpreter) -> PinnedEnv:
         backend = self._backends[spec.backend]
         wanted = wanted_of(spec, interpreter, self._settings)
+        if spec.lock is not None:
+            text = (wanted.root / Path(spec.lock).expanduser()).read_text(encoding="utf-8")
+            _locks.check_python(spec.lock, text, interpreter)
         resolution = self._resolution(name, backend, wanted)
         trees = [self._source(path, editable) for path, editable in resolution.trees]
         local = [self._source(path, editable=False) for path in spec.local]

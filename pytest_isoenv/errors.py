@@ -8,6 +8,7 @@
     ├── CommandError          a program we ran (the installer, an interpreter) failed
     │   ├── ResolutionError   the requirements have no solution, or no index answered
     │   └── BuildError        installing the resolved artefacts failed
+    ├── LockError             a lock file that does not fit the environment
     ├── StoreError            the cache directory cannot be used
     ├── BrokenEnvironment     a finished environment does not answer as it was built
     └── WorkerError           the process that runs the tests could not be started, or died
@@ -100,6 +101,21 @@ class ResolutionError(CommandError):
 
 class BuildError(CommandError):
     """The environment's directory could not be built from its artefacts."""
+
+
+@dataclasses.dataclass(eq=False)
+class LockError(IsoenvError):
+    """The lock file ``path`` cannot be used with an interpreter of version ``python``."""
+
+    path: str
+    reason: str
+    python: str
+
+    def __str__(self) -> str:
+        return (
+            f"the lock {self.path} does not fit Python {self.python} on this machine: "
+            f"{self.reason}; lock the environment anew (isoenv lock), or give it another Python"
+        )
 
 
 @dataclasses.dataclass(eq=False)

@@ -130,6 +130,15 @@ class EnvSpec:
     conda: Conda = Conda()
     missing_interpreter: MissingInterpreter = "error"
 
+    def installs_like(self, other: EnvSpec) -> bool:
+        """Whether resolving it would give what resolving ``other`` does."""
+        apart = {"variables": (), "prepend_paths": (), "refresh": False}
+        alike = [
+            dataclasses.replace(spec, **apart, missing_interpreter="error")
+            for spec in (self, other)
+        ]
+        return alike[0] == alike[1]
+
     def asked_for(self) -> str:
         """What a summary line says of this request, in the declaration's own words."""
         extras = f"[{','.join(self.extras)}]" if self.extras else ""
