@@ -27,7 +27,8 @@ class Declarations:
 
     ``stacks`` holds each environment that can be built: the layers that it is made of, lowest
     precedence first, without ``base``. ``families`` holds the names of a matrix's environments
-    by the name of their declaration, ``locks`` the lock file of each that has one. ``origins`` says for each name which file declares it.
+    by the name of their declaration, ``locks`` the lock file of each that has one. ``origins``
+    says for each name which file declares it.
     """
 
     around: Surroundings

@@ -12,12 +12,12 @@ from packaging.utils import canonicalize_name
 
 from pytest_isoenv import _locks
 from pytest_isoenv._backends import uv
-from pytest_isoenv._files import content_digest, read_json, write_json
+from pytest_isoenv._files import content_digest, metadata_digest, read_json, write_json
 from pytest_isoenv._interpreters import Interpreters
 from pytest_isoenv._process import Processes
 from pytest_isoenv._settings import Settings
 from pytest_isoenv._store import Entry, Store
-from pytest_isoenv._wanted import intent_of, metadata_digest, wanted_of
+from pytest_isoenv._wanted import intent_of, wanted_of
 from pytest_isoenv.backend import Backend, Wanted
 from pytest_isoenv.environment import Environment, activated, python_of
 from pytest_isoenv.errors import BrokenEnvironment, CommandError

@@ -40,7 +40,9 @@ class Run:
         self._backends: list[Backend] = [*builtin(), *(b for found in added for b in found)]
         known = {backend.name for backend in self._backends}
         declared = config.hook.pytest_isoenv_environments(config=config)
-        self._declarations = _config.load(config.rootpath, known, declared)
+        self._declarations = _config.load(
+            config.rootpath, known, declared, locked=config.option.env_locked
+        )
         self.selector = Selector(self._declarations)
         self.announced = False
         self._conductor: Conductor | None = None

@@ -11,14 +11,11 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from pytest_isoenv._files import content_digest
+from pytest_isoenv._files import content_digest, metadata_digest
 from pytest_isoenv._settings import Settings
 from pytest_isoenv.backend import OLDEST_PYTEST, Backend, Wanted
-from pytest_isoenv.pinned import SCHEMA, IntentKey, Interpreter, digest, digest_of
+from pytest_isoenv.pinned import SCHEMA, IntentKey, Interpreter, digest_of
 from pytest_isoenv.spec import EnvSpec, is_path
-
-# A project's files that its metadata may come from; its code does not change what it depends on.
-_METADATA = ("pyproject.toml", "setup.py", "setup.cfg", "*requirements*.txt", "requirements/*.txt")
 
 
 def wanted_of(spec: EnvSpec, interpreter: Interpreter, settings: Settings) -> Wanted:
@@ -106,11 +103,3 @@ _DAYS = {"H": 1 / 24, "D": 1, "W": 7, "M": 30, "Y": 365}
 
 def _rfc3339(moment: datetime.datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def metadata_digest(path: Path) -> str:
-    """Over what decides the dependencies of a project, or over a file."""
-    if path.is_file():
-        return content_digest(path)
-    files = sorted({file for pattern in _METADATA for file in path.glob(pattern)})
-    return digest("\n".join(f"{file.name} {content_digest(file)}" for file in files))

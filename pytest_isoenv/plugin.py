@@ -56,6 +56,12 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
         help="Resolve requirements anew instead of using what earlier runs resolved",
     )
     group.addoption(
+        "--env-locked",
+        action="store_true",
+        help="Fail where a declared environment has no lock (pylock.NAME.toml), or one that no "
+        "longer fits its declaration",
+    )
+    group.addoption(
         "--env-jobs",
         metavar="N",
         help="How many environments are built and run at once (default: the number of CPUs)",
@@ -159,7 +165,13 @@ def _only_distributes(config: pytest.Config) -> bool:
 
 def _asks(config: pytest.Config) -> bool:
     option = config.option
-    asked = (option.env_report, option.env_jobs, option.env_timeout, option.in_env)
+    asked = (
+        option.env_report,
+        option.env_jobs,
+        option.env_timeout,
+        option.env_locked,
+        option.in_env,
+    )
     return any(map(bool, asked))
 
 

@@ -132,12 +132,14 @@ class EnvSpec:
 
     def installs_like(self, other: EnvSpec) -> bool:
         """Whether resolving it would give what resolving ``other`` does."""
-        apart = {"variables": (), "prepend_paths": (), "refresh": False}
-        alike = [
-            dataclasses.replace(spec, **apart, missing_interpreter="error")
-            for spec in (self, other)
-        ]
-        return alike[0] == alike[1]
+        return self._installs == other._installs
+
+    @property
+    def _installs(self) -> EnvSpec:
+        """The part that decides what is installed."""
+        return dataclasses.replace(
+            self, variables=(), prepend_paths=(), refresh=False, missing_interpreter="error"
+        )
 
     def asked_for(self) -> str:
         """What a summary line says of this request, in the declaration's own words."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from pytest_isoenv.backend import OLDEST_PYTEST, Run, Wanted
 from pytest_isoenv.environment import python_of
 from pytest_isoenv.errors import BuildError, ResolutionError
 from pytest_isoenv.pinned import PinnedEnv, Resolution, Source, pylock_trees, read_pylock
-from pytest_isoenv.spec import Index, is_path
+from pytest_isoenv.spec import Index, applicable, is_path
 
 name = "uv"
 
@@ -123,7 +123,7 @@ def _compile_with(
     run: Run,
     *,
     constraints: Iterable[str] = (),
-    options: Iterable[str] = (),
+    options: Collection[str] = (),
     old: str = "",
 ) -> str:
     spec = wanted.spec
@@ -142,7 +142,8 @@ def _compile_with(
     args += ["--exclude-newer", wanted.exclude_newer] if wanted.exclude_newer else []
     args += _index_options(spec.index, wanted.root)
     args += ["--output-file", output, *options]
-    args += [_lines(directory / "requirements.in", [*_inputs(wanted), *filter(None, [pytest])])]
+    asked = [*_inputs(wanted, "--universal" in options), *filter(None, [pytest])]
+    args += [_lines(directory / "requirements.in", asked)]
     args += [_absolute_path(path, wanted.root) for path in spec.requirement_files]
     run(args, purpose="resolving the requirements", failure=ResolutionError, cwd=directory)
     return redact(output.read_text(encoding="utf-8"))
@@ -153,9 +154,12 @@ def _lines(file: Path, lines: Iterable[str]) -> Path:
     return file
 
 
-def _inputs(wanted: Wanted) -> list[str]:
+def _inputs(wanted: Wanted, universal: bool) -> list[str]:
     spec, root = wanted.spec, wanted.root
-    lines = [_absolute(text, root) if is_path(text) else text for text in spec.requirements]
+    asked = spec.requirements
+    if not universal:  # else uv chooses, for each of several environments
+        asked = tuple(applicable(asked, wanted.interpreter.marker_environment))
+    lines = [_absolute(text, root) if is_path(text) else text for text in asked]
     if spec.project != "none":
         extras = f"[{','.join(spec.extras)}]" if spec.extras else ""
         lines.append("-e " * (spec.project == "editable") + f"{wanted.project.resolve()}{extras}")
