@@ -72,8 +72,8 @@ class Declarations:
         layers = [] if name in self.standalone else [self.base]
         layers += [*self.stacks[name]] if name is not None else []
         layers += closer
-        beneath = dict.fromkeys(entry for layer in layers for entry in layer.layers)
-        return combine(layers, [self.spec(entry) for entry in beneath])
+        beneath = dict.fromkeys(name for layer in layers for name in layer.layers)
+        return combine(layers, [(EnvName(name), self.spec(name)) for name in beneath])
 
 
 def is_glob(text: str) -> bool:

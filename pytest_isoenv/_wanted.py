@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import importlib.metadata
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -18,7 +19,12 @@ from pytest_isoenv.pinned import SCHEMA, IntentKey, Interpreter, digest_of
 from pytest_isoenv.spec import EnvSpec, is_path
 
 
-def wanted_of(spec: EnvSpec, interpreter: Interpreter, settings: Settings) -> Wanted:
+def wanted_of(
+    spec: EnvSpec,
+    interpreter: Interpreter,
+    settings: Settings,
+    beneath: Mapping[str, str] | None = None,
+) -> Wanted:
     """What resolving ``spec`` for an interpreter of this machine needs to know."""
     now = datetime.datetime.now(datetime.timezone.utc)
     return Wanted(
@@ -28,6 +34,7 @@ def wanted_of(spec: EnvSpec, interpreter: Interpreter, settings: Settings) -> Wa
         settings.root,
         settings.installer_environ,
         newest_upload(spec.index.exclude_newer, now),
+        beneath or {},
     )
 
 
@@ -58,7 +65,7 @@ def intent_of(backend: Backend, wanted: Wanted) -> IntentKey:
         **wanted.interpreter.key_inputs(),
         **backend.index_inputs(wanted.installer_environ),
         "requirements": "\n".join(spec.requirements),
-        "constraints": "\n".join(spec.constraints),
+        "constraints": "\n".join(wanted.constraints),
         "overrides": "\n".join(spec.overrides),
         "mode": f"{spec.resolution} {spec.prerelease} {wanted.exclude_newer}",
         "index": repr(spec.index),

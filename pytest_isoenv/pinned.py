@@ -102,6 +102,15 @@ class Resolution:
 
 
 @dataclasses.dataclass(frozen=True)
+class Beneath:
+    """A finished environment that lies under another: its directory, and what its key is."""
+
+    name: str
+    path: str
+    key: str
+
+
+@dataclasses.dataclass(frozen=True)
 class PinnedEnv:
     """An environment with nothing left open: the same pins give the same content anywhere."""
 
@@ -109,6 +118,7 @@ class PinnedEnv:
     interpreter: Interpreter
     pylocks: tuple[str, ...]
     sources: tuple[Source, ...]
+    beneath: tuple[Beneath, ...] = ()
 
     @property
     def artefacts(self) -> list[Artefact]:
@@ -129,6 +139,8 @@ class PinnedEnv:
             inputs[f"{kind} {source.path}"] = source.digest
         for name, value in self.spec.variables:
             inputs[f"variable {name}"] = digest(value)
+        for layer in self.beneath:
+            inputs[f"layer {layer.name}"] = f"{layer.key} {layer.path}"
         return inputs
 
     def key(self) -> EnvKey:

@@ -122,7 +122,7 @@ class EnvSpec:
     extras: tuple[str, ...] = ()
     local: tuple[str, ...] = ()
     lock: str | None = None
-    beneath: tuple[EnvSpec, ...] = ()
+    beneath: tuple[tuple[EnvName, EnvSpec], ...] = ()
     variables: tuple[tuple[str, str], ...] = ()
     prepend_paths: tuple[str, ...] = ()
     refresh: bool = False
@@ -151,13 +151,14 @@ class EnvSpec:
         parts += [f"conda environment {self.conda.environment}"] * bool(self.conda.environment)
         parts += [f"lock {self.lock}"] * bool(self.lock)
         parts += [f"local {path}" for path in self.local]
+        parts += [f"on top of {name}" for name, _ in self.beneath]
         return ", ".join(parts) or "nothing but pytest"
 
 
-def combine(layers: Iterable[Layer], beneath: Iterable[EnvSpec] = ()) -> EnvSpec:
+def combine(layers: Iterable[Layer], beneath: Iterable[tuple[EnvName, EnvSpec]] = ()) -> EnvSpec:
     """Unite layers, lowest precedence first: the last mention of a package or a value wins.
 
-    ``beneath`` are the specs of the environments that the layers' ``layers`` name.
+    ``beneath`` are the environments that the layers' ``layers`` name.
     """
     stack = list(layers)
     project, home = _project(stack)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
+
+from packaging.utils import canonicalize_name
 
 from pytest_isoenv.pinned import parse_pylock, pylock_trees
 from pytest_isoenv.spec import Index
@@ -56,8 +58,24 @@ def _blocks(text: str) -> tuple[str, list[str]]:
 
 def without_trees(text: str) -> str:
     """The document without local trees: they are built from their content, never from a cache."""
+    return _kept(text, lambda block: not pylock_trees(block))
+
+
+def without(text: str, names: Container[str]) -> str:
+    """The document without the packages of these (normalised) names."""
+    return _kept(text, lambda block: _name(block) not in names)
+
+
+def _kept(text: str, wanted: Callable[[str], bool]) -> str:
     head, packages = _blocks(text)
-    return head + "".join(block for block in packages if not pylock_trees(block))
+    kept = "".join(filter(wanted, packages))
+    # PEP 751 wants the key where there is no package, too.
+    return head + kept if kept or not packages else f"{head}packages = []\n"
+
+
+def _name(block: str) -> str:
+    match = re.search(r'^name = "([^"]+)"', block, re.MULTILINE)
+    return str(canonicalize_name(match[1])) if match else ""
 
 
 def with_index(text: str, index: str | None) -> str:

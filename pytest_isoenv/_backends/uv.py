@@ -19,11 +19,12 @@ from pytest_isoenv._backends.pylock_text import (
     pins,
     rooted,
     with_index,
+    without,
     without_trees,
 )
 from pytest_isoenv._files import write_atomically
 from pytest_isoenv._redact import redact
-from pytest_isoenv.backend import OLDEST_PYTEST, Run, Wanted
+from pytest_isoenv.backend import Run, Wanted
 from pytest_isoenv.environment import python_of
 from pytest_isoenv.errors import BuildError, ResolutionError
 from pytest_isoenv.pinned import PinnedEnv, Resolution, Source, pylock_trees, read_pylock
@@ -70,7 +71,8 @@ def resolve(wanted: Wanted, directory: Path, run: Run) -> Resolution:
         texts.insert(0, rooted(lock, (wanted.root / wanted.spec.lock).parent))
     trees = tuple(tree for text in texts for tree in pylock_trees(text))
     index = only_index(wanted.installer_environ, wanted.spec.index)
-    return Resolution(tuple(with_index(without_trees(text), index) for text in texts), trees)
+    texts = [without(without_trees(text), wanted.beneath) for text in texts]
+    return Resolution(tuple(with_index(text, index) for text in texts), trees)
 
 
 def lock(
@@ -131,7 +133,7 @@ def _compile_with(
     output.unlink(missing_ok=True)
     if old:  # uv prefers the versions in what it replaces
         output.write_text(old, encoding="utf-8")
-    constraints = [f"pytest>={OLDEST_PYTEST}", *spec.constraints, *constraints]
+    constraints = [*wanted.constraints, *constraints]
     args: list[str | Path] = [_uv(), "pip", "compile", *_COMMON, "--no-header"]
     args += ["--python", wanted.interpreter.executable]
     args += ["--constraints", _lines(directory / "constraints.txt", constraints)]
@@ -189,7 +191,7 @@ def create(pinned: PinnedEnv, directory: Path, run: Run) -> None:
     """``uv venv``, the pins with their hashes, then local wheels and trees without dependencies."""
     installer = _Installer(pinned, directory, run)
     installer.make()
-    for number, text in enumerate(pinned.pylocks):
+    for number, text in enumerate(filter(read_pylock, pinned.pylocks)):
         path = directory / f"pylock.{number}.toml"
         path.write_text(text, encoding="utf-8")
         installer.install("installing the pinned packages", "-r", path)
