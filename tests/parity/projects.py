@@ -64,6 +64,7 @@ SUITES = [
             "asgiref==3.13.0",
             "greenlet==3.5.6",
             "python-dotenv==1.2.4",
+            "werkzeug==3.1.9",
         ),
     ),
     Suite(
@@ -277,7 +278,10 @@ SUITES = [
         "551cb49e88b3722faad780303833bc4fa70685fb1773270fb98b40d39d9fddbf",
         python="3.12",
         pytest="8.4.2",
-        requirements=("setuptools==80.9.0",),
+        requirements=(
+            "mypy==2.4.1",
+            "setuptools==80.9.0",
+        ),
     ),
     Suite(
         "wsproto",

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.parity import added
-from tests.parity.compare import Runner, Told, difference, environment_of
+from tests.parity.compare import Runner, Told, difference, environment_of, pythons
 
 INDEX = "https://pypi.org/simple"
 NAME = "here"
@@ -143,7 +143,7 @@ class Place:
             if not re.fullmatch(self.suite.marked, module.name):
                 module.unlink()
         declared = {
-            "python": self.suite.python,
+            "python": pythons()[self.suite.python],
             "dependencies": self.suite.dependencies,
             # So that both processes have the same modules: hypothesis looks through all of them.
             "env": {"PYTHONPATH": str(self._plugins), "RECORD": os.devnull},
