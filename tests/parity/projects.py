@@ -146,6 +146,20 @@ SUITES = [
         what="without trio",
     ),
     Suite(
+        "jinja2",
+        "3.1.6",
+        "0137fb05990d35f1275a587e9aee6d56da821fc83491a0fb838183be43f66d6d",
+        python="3.12",
+        pytest="8.4.2",
+        requirements=(
+            "pytest-xdist==3.8.0",
+            "trio==0.35.0",
+        ),
+        args=("-n2", "--dist=loadscope"),
+        what="with xdist by scope",
+        allowed=(XDIST_PROCESS,),
+    ),
+    Suite(
         "markupsafe",
         "3.0.4",
         "2e9ad7dd851bf45fab9f75cbff4cb493fee9979e8d8c7c9c3ee119022518edd6",
@@ -218,22 +232,6 @@ SUITES = [
         pytest="8.4.2",
         requirements=("pytest-asyncio==1.5.0",),
         what="without time-machine",
-    ),
-    Suite(
-        "structlog",
-        "26.1.0",
-        "f63a716cbd1b1291cf7661de7794b455acfa4c43c5bcf1630e6ad5ddc1adb3b7",
-        python="3.12",
-        pytest="8.4.2",
-        requirements=(
-            "pytest-asyncio==1.5.0",
-            "pytest-xdist==3.8.0",
-            "simplejson==4.3.0",
-            "time-machine==3.6.0",
-        ),
-        args=("-n2", "--dist=loadscope"),
-        what="with xdist by scope",
-        allowed=(XDIST_PROCESS,),
     ),
     Suite(
         "tenacity",
