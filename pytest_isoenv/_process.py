@@ -167,15 +167,16 @@ def describe_ending(status: int | None) -> str:
     return f"exited with code {status}"
 
 
-def kill_marked(name: str, value: str) -> None:
-    """Kill every process that has a variable of this value, whatever group it has moved to.
+def kill_marked(name: str, beginning: str) -> None:
+    """Kill every process that has a variable which begins so, whatever group it has moved to.
 
     Where the system does not show processes' variables (no ``/proc``) nothing is done.
     """
-    mark = f"{name}={value}".encode()
+    mark = f"{name}={beginning}".encode()
     for directory in Path("/proc").glob("[0-9]*"):
         try:
-            if mark in (directory / "environ").read_bytes().split(b"\0"):
+            variables = (directory / "environ").read_bytes().split(b"\0")
+            if any(variable.startswith(mark) for variable in variables):
                 os.kill(int(directory.name), signal.SIGKILL)
         except OSError:  # gone, or somebody else's
             continue

@@ -16,7 +16,7 @@ import pytest
 
 from pytest_isoenv._coverage import Measurement, library_of
 from pytest_isoenv._gateway import Event, Worker
-from pytest_isoenv._interrupts import deferred, obey_the_others
+from pytest_isoenv._interrupts import deferred
 from pytest_isoenv._jobs import Job, by_request
 from pytest_isoenv._launch import Launch
 from pytest_isoenv._process import Cancelled, kill_marked
@@ -41,7 +41,8 @@ _PATIENCE = 0.3
 _TIMEOUT = "+ Timeout +"
 # Events that count also when they come while the run is being ended.
 _SAID = frozenset({"test", "warning", "header", "words"})
-# Tells the processes of a run from all others, whatever group they have moved to.
+# Tells the processes of a run, and those of each worker, from all others, whatever group they
+# have moved to.
 _MARK = "PYTEST_ISOENV_RUN"
 
 
@@ -76,7 +77,6 @@ class Conductor:
         self._steps = hasattr(self._config, "workerinput")
         self._current: pytest.Item | None = None
         self._mark = uuid.uuid4().hex
-        self._disobey = obey_the_others()
 
     # In the main thread
 
@@ -257,7 +257,6 @@ class Conductor:
         self._launch.close()
         if self._measurement is not None:
             self._measurement.close()
-        self._disobey()
 
     def _handle(self, job: Job | None, event: Event | None) -> None:
         if job is None:
@@ -490,7 +489,7 @@ class Conductor:
             self._config.invocation_params.dir,
             lambda event: self._events.put((job, event)),
             self._launch.streams,
-            environ={_MARK: self._mark},
+            environ={_MARK: f"{self._mark}-{len(self._workers)}"},
             steps=self._steps,
         )
         job.worker = worker

@@ -310,6 +310,8 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
     if session.config.option.collectonly:
         run.let_collecting_end()
         return (yield)
+    if _only_distributes(session.config):
+        run.obey_signals()  # pytest-xdist's workers end what they have begun if they are told to
     from pytest_isoenv.errors import StoreError
 
     try:
@@ -346,13 +348,19 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         run.summarize(terminalreporter)
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Write the report for machines; a worker of pytest-xdist hands in its share of it."""
+    """Write the report for machines; a worker of pytest-xdist hands in its share of it.
+
+    And puts everything away, while it can: if there is nobody left to tell that the session is
+    over, as after Ctrl-C, it comes no further.
+    """
     run = session.config.stash.get(_RUN, None)
     if run is None:
         return
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["isoenv"] = run.accounts
+        run.close()
     else:
         run.write_report()
         # Plugins there may have failed the session for reasons of their own, not only for tests.
