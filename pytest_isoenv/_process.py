@@ -136,6 +136,11 @@ def interrupt(popen: subprocess.Popen[bytes]) -> None:
         popen.send_signal(signal.SIGINT)
 
 
+def terminate(popen: subprocess.Popen[bytes]) -> None:
+    """Ask a process to stop where it does not listen to Ctrl-C."""
+    popen.terminate()
+
+
 def abort(popen: subprocess.Popen[bytes]) -> None:
     """End a process so that faulthandler, where it is enabled, writes where every thread stands."""
     if popen.poll() is None:

@@ -220,16 +220,16 @@ class Conductor:
     def end(self) -> None:
         """Stop what still runs: fixtures get their teardown, then nothing is left."""
         self._stopping = True
-        self._status.clear()
         running = [job.worker for job in self._open if job.worker is not None]
         if running or self._open:
             self._provisioner.stop()
         for worker in running:
-            worker.interrupt()
+            worker.stop()
         deadline = time.monotonic() + _GRACE
         try:
+            self._status.clear()  # fails where the terminal is closed
             for worker in running:
-                worker.over.wait(max(0.0, deadline - time.monotonic()))
+                worker.wait_until_over(max(0.0, deadline - time.monotonic()))
             self._log_the_rest()
         finally:
             for worker in running:

@@ -375,11 +375,18 @@ def pytest_testnodedown(node: Any) -> None:
         run_of(node.config).add_accounts(accounts)
 
 
-def pytest_unconfigure(config: pytest.Config) -> None:
-    """Leave no process and no throw-away directory."""
-    run = config.stash.get(_RUN, None)
-    if run is not None:
-        run.close()
+@pytest.hookimpl(wrapper=True)
+def pytest_unconfigure(config: pytest.Config) -> Generator[None, object, object]:
+    """Leave no process and no throw-away directory.
+
+    Also if other plugins fail, as pytest's own does that writes to a terminal which is closed.
+    """
+    try:
+        return (yield)
+    finally:
+        run = config.stash.get(_RUN, None)
+        if run is not None:
+            run.close()
 
 
 @pytest.fixture(scope="session")

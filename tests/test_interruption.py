@@ -104,8 +104,11 @@ SLOW = """
 UNMARKED = SLOW.replace('pytestmark = pytest.mark.env("lib==1.0", id="one")', "")
 
 
-@pytest.mark.parametrize("signal_name", ["SIGINT", "SIGTERM", "SIGHUP"])
-@pytest.mark.parametrize("way", [[], ["--in-env=one"]], ids=["marked", "in-env"])
+@pytest.mark.parametrize(
+    ("way", "signal_name"),
+    [([], "SIGINT"), ([], "SIGHUP"), (["--in-env=one"], "SIGTERM")],
+    ids=["marked-SIGINT", "marked-SIGHUP", "in-env-SIGTERM"],
+)
 def test_a_signal_while_tests_run_tears_fixtures_down_and_prints_the_summary(
     pytester, start, way, signal_name
 ):
@@ -291,20 +294,20 @@ def test_under_xdist_nothing_is_left_either(pytester, start, whom, own_cache):
     assert "INTERNALERROR" not in output
 
 
-@pytest.mark.parametrize("how", ["closed", "SIGTERM"])
-@pytest.mark.parametrize("where", ["test", "debugger"])
-def test_a_terminal_that_is_closed(pytester, tmp_path, monkeypatch, where, how):
-    if where == "debugger":
-        pytester.makepyfile(test_it=SLOW.replace("threading.Event().wait()", "breakpoint()"))
-    else:
-        pytester.makepyfile(test_it=SLOW)
+@pytest.mark.parametrize(
+    ("where", "how"), [("test", "closed"), ("debugger", "closed"), ("debugger", "SIGTERM")]
+)
+def test_fixtures_are_torn_down_when_a_terminal_is_closed_or_a_debugger_is_left_alone(
+    pytester, tmp_path, monkeypatch, own_cache, where, how
+):
+    does = "breakpoint()" if where == "debugger" else "threading.Event().wait()"
+    pytester.makepyfile(test_it=SLOW.replace("threading.Event().wait()", does))
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     monkeypatch.setenv("PIPE", str(pipe))
     terminal = Terminal("--env-refresh")
     with pipe.open() as told:
-        while told.readline() != "running\n":
-            continue
+        assert told.readline() == "running\n"
         if where == "debugger":
             terminal.wait_for("(Pdb) ")
         if how == "closed":
@@ -312,7 +315,8 @@ def test_a_terminal_that_is_closed(pytester, tmp_path, monkeypatch, where, how):
         else:
             terminal.process.terminate()
             ended = terminal.end()
-            print(ended.screen)
             assert ended.status == INTERRUPTED
             assert "1 passed" in ended.screen
+        # To the end: all who have it open are gone.
         assert told.read().splitlines() == ["function is torn down", "session is torn down"]
+    assert [*own_cache.glob("v1/ephemeral/*")] == []
