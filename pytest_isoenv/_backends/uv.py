@@ -6,32 +6,37 @@ A module that satisfies :class:`pytest_isoenv.backend.Backend`.
 from __future__ import annotations
 
 import dataclasses
-import re
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-from pytest_isoenv._backends._documents import (
-    blocks,
-    bounds,
-    check,
+from pytest_isoenv._backends.asked import (
+    absolute_path,
     inputs,
     lock_text,
     resolution_of,
-    rooted_path,
     with_pytest,
     write_lines,
+)
+from pytest_isoenv._backends.health import check
+from pytest_isoenv._backends.pylock_text import (
+    moved,
+    only_index,
+    pins,
+    with_index,
+    without_trees,
 )
 from pytest_isoenv._redact import redact
 from pytest_isoenv.backend import Run, Wanted
 from pytest_isoenv.environment import python_of
 from pytest_isoenv.errors import BuildError, ResolutionError
-from pytest_isoenv.pinned import PinnedEnv, Resolution, Source
+from pytest_isoenv.pinned import PinnedEnv, Resolution, Source, read_pylock
 from pytest_isoenv.spec import Index
 
-__all__ = ["check", "create", "index_inputs", "name", "resolve"]
+__all__ = ["check", "create", "index_inputs", "lock", "name", "resolve"]
 
 name = "uv"
 
@@ -44,7 +49,6 @@ _INDEX_VARIABLES = (
     "UV_EXTRA_INDEX_URL",
     "UV_FIND_LINKS",
 )
-_PYPI = "https://pypi.org/simple"
 
 
 # sysconfig, which find_uv_bin asks, fills its variables without a lock.
@@ -67,21 +71,61 @@ def index_inputs(environ: Mapping[str, str]) -> dict[str, str]:
 def resolve(wanted: Wanted, directory: Path, run: Run) -> Resolution:
     """``uv pip compile`` into a pylock.toml; the project and local trees take part, unpinned."""
     lock = lock_text(wanted)
-
-    def compiled(pytest: str) -> str:
-        _compile(wanted, pytest, lock, directory, run)
-        return (directory / "pylock.toml").read_text(encoding="utf-8")
-
-    text = with_pytest(wanted, compiled, lambda output: "no solution found" in output.lower())
-    resolution = resolution_of(wanted, lock, text, directory)
-    index = _only_index(wanted.installer_environ, wanted.spec.index)
-    pylocks = tuple(_with_index(text, index) for text in resolution.pylocks)
+    # What the lock pins stays as it is; what is asked for beside it must fit.
+    compiled = _compile(wanted, directory, run, constraints=pins(lock))
+    resolution = resolution_of(wanted, lock, compiled, directory)
+    index = only_index(wanted.installer_environ, wanted.spec.index)
+    pylocks = tuple(with_index(text, index) for text in resolution.pylocks)
     return dataclasses.replace(resolution, pylocks=pylocks)
 
 
-def _compile(wanted: Wanted, pytest: str, lock: str, directory: Path, run: Run) -> None:
+def lock(
+    wanted: Wanted,
+    directory: Path,
+    run: Run,
+    *,
+    python: str,
+    old: str = "",
+    upgrade: Iterable[str] = (),
+) -> str:
+    """A document for every platform and every Python from ``python`` (major.minor) on.
+
+    Versions of ``old``, the lock so far, are kept where they fit, but for packages in ``upgrade``.
+    Paths in it start from the rootdir; local trees are left out, they are built from their content.
+    """
+    options = ["--universal", "--python-version", python]
+    for package in upgrade:
+        options += ["--upgrade-package", package]
+    compiled = _compile(wanted, directory, run, options=options, old=old)
+    index = only_index(wanted.installer_environ, wanted.spec.index)
+    return with_index(without_trees(moved(compiled, directory, wanted.root)), index)
+
+
+def _compile(wanted: Wanted, directory: Path, run: Run, **how: Any) -> str:
+    """What uv makes of it, with the first pytest that fits."""
+
+    def compiled(pytest: str) -> str:
+        return _compile_with(wanted, pytest, directory, run, **how)
+
+    return with_pytest(wanted, compiled, lambda output: "no solution found" in output.lower())
+
+
+def _compile_with(
+    wanted: Wanted,
+    pytest: str,
+    directory: Path,
+    run: Run,
+    *,
+    constraints: Iterable[str] = (),
+    options: Collection[str] = (),
+    old: str = "",
+) -> str:
     spec = wanted.spec
-    constraints = bounds(wanted, lock)
+    output = directory / "pylock.toml"
+    output.unlink(missing_ok=True)
+    if old:  # uv prefers the versions in what it replaces
+        output.write_text(old, encoding="utf-8")
+    constraints = [*wanted.constraints, *constraints]
     args: list[str | Path] = [_uv(), "pip", "compile", *_COMMON, "--no-header"]
     args += ["--python", wanted.interpreter.executable]
     args += ["--constraints", write_lines(directory / "constraints.txt", constraints)]
@@ -91,11 +135,12 @@ def _compile(wanted: Wanted, pytest: str, lock: str, directory: Path, run: Run) 
     args += ["--prerelease", spec.prerelease] if spec.prerelease else []
     args += ["--exclude-newer", wanted.exclude_newer] if wanted.exclude_newer else []
     args += _index_options(spec.index, wanted.root)
-    args += ["--output-file", directory / "pylock.toml"]
-    args += [write_lines(directory / "requirements.in", inputs(wanted, pytest))]
-    args += [rooted_path(path, wanted.root) for path in spec.requirement_files]
-    (directory / "pylock.toml").unlink(missing_ok=True)  # uv would prefer the versions in it
+    args += ["--output-file", output, *options]
+    asked = [*inputs(wanted, "--universal" in options), *filter(None, [pytest])]
+    args += [write_lines(directory / "requirements.in", asked)]
+    args += [absolute_path(path, wanted.root) for path in spec.requirement_files]
     run(args, purpose="resolving the requirements", failure=ResolutionError, cwd=directory)
+    return redact(output.read_text(encoding="utf-8"))
 
 
 def _index_options(index: Index, root: Path) -> list[str]:
@@ -104,45 +149,15 @@ def _index_options(index: Index, root: Path) -> list[str]:
     for extra in index.extra:
         options += ["--index", extra]
     for links in index.find_links:
-        options += ["--find-links", links if "://" in links else rooted_path(links, root)]
+        options += ["--find-links", links if "://" in links else absolute_path(links, root)]
     return options
-
-
-def _with_index(text: str, index: str | None) -> str:
-    """The document with the index of each package, which uv needs to find its cached files."""
-    if index is None:
-        return text
-    head, packages = blocks(text)
-    named = rf'\g<0>\nindex = "{index}"'
-    return head + "".join(
-        re.sub(r"^version = .*$", named, block, count=1, flags=re.MULTILINE)
-        if re.search(r"^(wheels|sdist) = ", block, re.MULTILINE)
-        and not re.search(r"^index = ", block, re.MULTILINE)
-        else block
-        for block in packages
-    )
-
-
-def _only_index(environ: Mapping[str, str], declared: Index) -> str | None:
-    """The one index that everything came from; None where there are several to choose from."""
-    variables = ("UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS")
-    if declared.extra or declared.find_links or any(environ.get(key) for key in variables):
-        return None
-    index = (
-        declared.default or environ.get("UV_DEFAULT_INDEX") or environ.get("UV_INDEX_URL") or _PYPI
-    )
-    return _strip_credentials(re.sub(r"^[\w-]+=", "", index))  # it may have a name
-
-
-def _strip_credentials(url: str) -> str:
-    return re.sub(r"(?<=://)[^/@]+@", "", url)
 
 
 def create(pinned: PinnedEnv, directory: Path, run: Run) -> None:
     """``uv venv``, the pins with their hashes, then local wheels and trees without dependencies."""
     installer = _Installer(pinned, directory, run)
     installer.make()
-    for number, text in enumerate(pinned.pylocks):
+    for number, text in enumerate(filter(read_pylock, pinned.pylocks)):
         path = directory / f"pylock.{number}.toml"
         path.write_text(text, encoding="utf-8")
         installer.install("installing the pinned packages", "-r", path)

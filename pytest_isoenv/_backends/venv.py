@@ -17,17 +17,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pytest_isoenv._backends._documents import (
-    bounds,
-    check,
+from pytest_isoenv._backends.asked import (
+    absolute_path,
     inputs,
     lock_text,
     resolution_of,
-    rooted_path,
     with_pytest,
     write_lines,
 )
-from pytest_isoenv._backends._pip_report import Item, document, lines_of, requirement_of
+from pytest_isoenv._backends.health import check
+from pytest_isoenv._backends.pip_report import Item, document, lines_of, requirement_of
+from pytest_isoenv._backends.pylock_text import pins
 from pytest_isoenv._files import write_atomically
 from pytest_isoenv._redact import redact
 from pytest_isoenv.backend import Run, Wanted
@@ -106,10 +106,10 @@ def resolve(wanted: Wanted, directory: Path, run: Run) -> Resolution:
 
     def compiled(pytest: str) -> str:
         lines = [_without_spaces(line) for line in inputs(wanted, pytest)]
-        return resolver.compile(lines, bounds(wanted, lock))
+        return resolver.compile(lines, [*wanted.constraints, *pins(lock)])
 
     text = with_pytest(wanted, compiled, _is_contradiction)
-    return resolution_of(wanted, lock, text, directory)
+    return resolution_of(wanted, lock, redact(text), directory)
 
 
 def _without_spaces(line: str) -> str:
@@ -151,7 +151,7 @@ class _Resolver:
         args += ["--constraint", write_lines(directory / "constraints.txt", constraints)]
         args += ["--requirement", write_lines(directory / "requirements.in", requirements)]
         for path in spec.requirement_files:
-            args += ["--requirement", rooted_path(path, self._wanted.root)]
+            args += ["--requirement", absolute_path(path, self._wanted.root)]
         self._ask("install", *args)
         items = json.loads(report.read_text(encoding="utf-8"))["install"]
         return document(items, self._fetched_hash)
@@ -160,7 +160,7 @@ class _Resolver:
         spec = self._wanted.spec
         options = [*_OPTIONS, *_index_options(spec.index)]
         for links in spec.index.find_links:
-            place = links if "://" in links else rooted_path(links, self._wanted.root)
+            place = links if "://" in links else absolute_path(links, self._wanted.root)
             options += ["--find-links", place]
         options += ["--pre"] * (spec.prerelease == "allow")
         command_line: list[str | Path] = [*self._pip, command, *options, *args]
