@@ -105,7 +105,7 @@ def resolve(wanted: Wanted, directory: Path, run: Run) -> Resolution:
     resolver = _Resolver(wanted, [python, "-I", pip], directory, run)
 
     def compiled(pytest: str) -> str:
-        lines = [_without_spaces(line) for line in inputs(wanted, pytest)]
+        lines = [_without_spaces(line) for line in [*inputs(wanted), *filter(None, [pytest])]]
         return resolver.compile(lines, [*wanted.constraints, *pins(lock)])
 
     text = with_pytest(wanted, compiled, _is_contradiction)
