@@ -9,7 +9,7 @@ import re
 import shutil
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,8 @@ from pytest_isoenv.errors import InterpreterNotFound
 from pytest_isoenv.pinned import Interpreter
 from pytest_isoenv.spec import is_path
 
-# Runs in the interpreter that is probed, on any Python 3.
-_PROBE = """
+#: Runs in the interpreter that is probed, on any Python 3.
+PROBE = """
 import json, os, platform, sys, sysconfig
 
 def full(info):
@@ -146,15 +146,7 @@ class Interpreters:
         # A shim or a virtual environment's Python answers with the interpreter behind it.
         if executable.is_file() and executable.resolve() != real:
             return self._probe(executable)
-        markers = tuple(sorted(answer.pop("markers").items()))
-        python = Interpreter(
-            executable=str(path),
-            real_path=str(real),
-            size=stat.st_size,
-            mtime_ns=stat.st_mtime_ns,
-            markers=markers,
-            **answer,
-        )
+        python = described(path, real, answer)
         self._known[str(path)] = {**dataclasses.asdict(python), "machine": _machine()}
         write_json(self._memory, self._known)
         return python
@@ -162,7 +154,7 @@ class Interpreters:
     def _ask(self, path: Path) -> dict[str, Any] | None:
         try:
             answer = self._processes.run(
-                [path, "-I", "-c", _PROBE], environ=self._settings.worker_environ
+                [path, "-I", "-c", PROBE], environ=self._settings.worker_environ
             )
         except OSError:  # not executable, or of another architecture
             return None
@@ -173,6 +165,15 @@ class Interpreters:
         except ValueError:
             return None
         return described
+
+
+def described(path: Path, real: Path, answer: Mapping[str, Any]) -> Interpreter:
+    """What the answer to :data:`PROBE` says of the interpreter at ``path``."""
+    fields = dict(answer)
+    stat = real.stat()
+    fields["markers"] = tuple(sorted(fields["markers"].items()))
+    fields |= {"executable": str(path), "real_path": str(real)}
+    return Interpreter(size=stat.st_size, mtime_ns=stat.st_mtime_ns, **fields)
 
 
 def _remembered(written: Any) -> Interpreter | None:

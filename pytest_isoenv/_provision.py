@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,6 +23,7 @@ from pytest_isoenv.backend import Backend, Wanted
 from pytest_isoenv.environment import Environment, activated, python_of
 from pytest_isoenv.errors import BrokenEnvironment, CommandError
 from pytest_isoenv.pinned import (
+    Foreign,
     Interpreter,
     PinnedEnv,
     Resolution,
@@ -112,7 +114,8 @@ class Provisioner:
             return self._ready[spec]
 
     def _provision(self, name: EnvName, spec: EnvSpec) -> Environment:
-        interpreter = self._interpreters.find(spec.python)
+        brings_python = self._backends[spec.backend].brings_python
+        interpreter = None if brings_python else self._interpreters.find(spec.python)
         layers = [
             self.environment(beneath, _layers.fitted(below, spec))
             for beneath, below in spec.beneath
@@ -142,19 +145,24 @@ class Provisioner:
         self,
         name: EnvName,
         spec: EnvSpec,
-        interpreter: Interpreter,
+        interpreter: Interpreter | None,
         layers: Sequence[Environment],
     ) -> PinnedEnv:
         backend = self._backends[spec.backend]
         wanted = wanted_of(spec, interpreter, self._settings, _layers.packages(layers))
-        if spec.lock is not None:
+        if spec.lock is not None and interpreter is not None:
             text = (wanted.root / Path(spec.lock).expanduser()).read_text(encoding="utf-8")
             _locks.check_python(spec.lock, text, interpreter)
         resolution = self._resolution(name, backend, wanted)
         trees = [self._source(path, editable) for path, editable in resolution.trees]
         local = [self._source(path, editable=False) for path in spec.local]
         return PinnedEnv(
-            spec, interpreter, resolution.pylocks, (*trees, *local), _layers.beneath(layers)
+            spec,
+            interpreter,
+            resolution.pylocks,
+            (*trees, *local),
+            _layers.beneath(layers),
+            resolution.foreign,
         )
 
     def _resolution(self, name: EnvName, backend: Backend, wanted: Wanted) -> Resolution:
@@ -171,7 +179,7 @@ class Provisioner:
             if kept is None:
                 directory.mkdir(parents=True, exist_ok=True)
                 kept = backend.resolve(wanted, directory, self._run)
-                write_json(directory / "pin.json", {"pylocks": kept.pylocks, "trees": kept.trees})
+                write_json(directory / "pin.json", dataclasses.asdict(kept))
             return kept
 
     def _source(self, text: str, editable: bool) -> Source:
@@ -213,7 +221,7 @@ class Provisioner:
     def _create(self, pinned: PinnedEnv, directory: Path) -> Mapping[str, Any]:
         self._backends[pinned.spec.backend].create(pinned, directory, self._run)
         facts = self._finish(directory, [layer.path for layer in pinned.beneath])
-        if facts["python"] != pinned.interpreter.version:
+        if pinned.interpreter is not None and facts["python"] != pinned.interpreter.version:
             built_with = f"Python {facts['python']}, not {pinned.interpreter.version}"
             raise BrokenEnvironment(str(directory), f"it was built with {built_with}")
         if "pytest" not in facts["packages"]:
@@ -284,4 +292,6 @@ def _kept(directory: Path) -> Resolution | None:
     pin = read_json(directory / "pin.json")
     if not pin:
         return None
-    return Resolution(tuple(pin["pylocks"]), tuple((path, edit) for path, edit in pin["trees"]))
+    foreign = tuple(Foreign(**fields) for fields in pin.get("foreign", []))
+    trees = tuple((path, editable) for path, editable in pin["trees"])
+    return Resolution(tuple(pin["pylocks"]), trees, foreign)

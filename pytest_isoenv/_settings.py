@@ -71,6 +71,10 @@ _FOR_INSTALLERS = frozenset(
         "CXXFLAGS",
         "LDFLAGS",
         "PKG_CONFIG_PATH",
+        "MAMBA_ROOT_PREFIX",
+        "CONDA_PKGS_DIRS",
+        "RATTLER_AUTH_FILE",
+        "RATTLER_CACHE_DIR",
         "PIP_CACHE_DIR",
         "PIP_CERT",
         "PIP_CLIENT_CERT",
@@ -106,7 +110,7 @@ _FOR_INSTALLERS = frozenset(
         "UV_SYSTEM_CERTS",
     }
 )
-_INSTALLER_PREFIXES = ("UV_INDEX_",)
+_INSTALLER_PREFIXES = ("UV_INDEX_", "CONDA_OVERRIDE_")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -66,7 +66,7 @@ def inputs(wanted: Wanted, universal: bool = False) -> list[str]:
     spec, root = wanted.spec, wanted.root
     asked = spec.requirements
     if not universal:  # else uv chooses, for each of several environments
-        asked = tuple(applicable(asked, wanted.interpreter.marker_environment))
+        asked = tuple(applicable(asked, wanted.base.marker_environment))
     lines = [_absolute(text, root) if is_path(text) else text for text in asked]
     if spec.project != "none":
         extras = f"[{','.join(spec.extras)}]" if spec.extras else ""

@@ -34,11 +34,22 @@ from pytest_isoenv.backend import Run, Wanted
 from pytest_isoenv.environment import python_of
 from pytest_isoenv.errors import BuildError, ResolutionError
 from pytest_isoenv.pinned import PinnedEnv, Resolution, Source, read_pylock
-from pytest_isoenv.spec import Index
+from pytest_isoenv.spec import EnvSpec, Index
 
-__all__ = ["check", "create", "index_inputs", "lock", "name", "resolve"]
+__all__ = [
+    "brings_python",
+    "check",
+    "create",
+    "fill",
+    "index_inputs",
+    "lock",
+    "name",
+    "resolve",
+    "unsupported",
+]
 
 name = "uv"
+brings_python = False
 
 # A [tool.uv] or uv.toml near the current directory must not change what an environment is.
 _COMMON = ("--no-config", "--no-progress", "--color=never")
@@ -61,6 +72,11 @@ def _uv() -> str:
 
     with _FINDING_UV:
         return str(find_uv_bin())
+
+
+def unsupported(spec: EnvSpec) -> list[str]:
+    """Packages of another kind than Python's."""
+    return ["conda-dependencies"] * bool(spec.conda.dependencies)
 
 
 def index_inputs(environ: Mapping[str, str]) -> dict[str, str]:
@@ -127,7 +143,7 @@ def _compile_with(
         output.write_text(old, encoding="utf-8")
     constraints = [*wanted.constraints, *constraints]
     args: list[str | Path] = [_uv(), "pip", "compile", *_COMMON, "--no-header"]
-    args += ["--python", wanted.interpreter.executable]
+    args += ["--python", wanted.base.executable]
     args += ["--constraints", write_lines(directory / "constraints.txt", constraints)]
     if spec.overrides:
         args += ["--overrides", write_lines(directory / "overrides.txt", spec.overrides)]
@@ -155,8 +171,15 @@ def _index_options(index: Index, root: Path) -> list[str]:
 
 def create(pinned: PinnedEnv, directory: Path, run: Run) -> None:
     """``uv venv``, the pins with their hashes, then local wheels and trees without dependencies."""
-    installer = _Installer(pinned, directory, run)
-    installer.make()
+    base = pinned.base.executable
+    make: list[str | Path] = [_uv(), "venv", *_COMMON, "--no-project", "--python", base, directory]
+    run(make, purpose="creating the environment", failure=BuildError)
+    fill(pinned, directory, base, run)
+
+
+def fill(pinned: PinnedEnv, directory: Path, builder: str | Path, run: Run) -> None:
+    """Install what is pinned into a directory that has a Python; ``builder`` builds local trees."""
+    installer = _Installer(pinned, directory, builder, run)
     for number, text in enumerate(filter(read_pylock, pinned.pylocks)):
         path = directory / f"pylock.{number}.toml"
         path.write_text(text, encoding="utf-8")
@@ -168,17 +191,13 @@ def create(pinned: PinnedEnv, directory: Path, run: Run) -> None:
 class _Installer:
     """The commands that fill one directory."""
 
-    def __init__(self, pinned: PinnedEnv, directory: Path, run: Run) -> None:
-        self._base_python = pinned.interpreter.executable
+    def __init__(self, pinned: PinnedEnv, directory: Path, builder: str | Path, run: Run) -> None:
+        self._builder = builder
         # Everything is pinned; but an index may have a name, by which there are credentials.
         index = dataclasses.replace(pinned.spec.index, find_links=())
         self._indexes = _index_options(index, directory)
         self._directory = directory
         self._run = run
-
-    def make(self) -> None:
-        self._uv("creating the environment", "venv", "--no-project", "--python",
-                 self._base_python, self._directory)  # fmt: skip
 
     def _uv(self, purpose: str, *args: str | Path) -> None:
         command = [_uv(), *args[:1], *_COMMON, *args[1:]]
@@ -203,5 +222,5 @@ class _Installer:
         # code after an edit; a build of its own for each content does not.
         with tempfile.TemporaryDirectory(dir=self._directory, prefix="wheel-") as out:
             self._uv(f"building {source.path}", "build", "--wheel", "--out-dir", out,
-                     *self._indexes, "--python", self._base_python, source.path)  # fmt: skip
+                     *self._indexes, "--python", self._builder, source.path)  # fmt: skip
             self.install(purpose, *Path(out).glob("*.whl"))

@@ -36,9 +36,10 @@ from pytest_isoenv.errors import BuildError, ResolutionError
 from pytest_isoenv.pinned import PinnedEnv, Resolution, Source, parse_pylock
 from pytest_isoenv.spec import EnvSpec, Index
 
-__all__ = ["check", "create", "index_inputs", "name", "resolve", "unsupported"]
+__all__ = ["brings_python", "check", "create", "index_inputs", "name", "resolve", "unsupported"]
 
 name = "venv"
+brings_python = False
 
 _INDEX_VARIABLES = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_NO_INDEX")
 _OPTIONS = ("--disable-pip-version-check", "--no-input", "--no-color", "--quiet")
@@ -85,6 +86,7 @@ def _unpacked(wheel: str) -> tempfile.TemporaryDirectory[str]:
 def unsupported(spec: EnvSpec) -> list[str]:
     """What pip has no option for."""
     return [
+        *["conda-dependencies"] * bool(spec.conda.dependencies),
         *[f"resolution: {spec.resolution}"] * (spec.resolution != "highest"),
         *["overrides"] * bool(spec.overrides),
         *["exclude-newer"] * bool(spec.index.exclude_newer),
@@ -99,7 +101,7 @@ def index_inputs(environ: Mapping[str, str]) -> dict[str, str]:
 
 def resolve(wanted: Wanted, directory: Path, run: Run) -> Resolution:
     """``pip install --dry-run --report``, written as a PEP 751 document."""
-    python = wanted.interpreter.executable
+    python = wanted.base.executable
     pip = _start_pip(python, directory, run, ResolutionError)
     lock = lock_text(wanted)
     resolver = _Resolver(wanted, [python, "-I", pip], directory, run)
@@ -190,7 +192,7 @@ def _unnamed(index: str) -> str:
 
 def create(pinned: PinnedEnv, directory: Path, run: Run) -> None:
     """``python -m venv``, the pins with their hashes, then local wheels and trees."""
-    python = pinned.interpreter.executable
+    python = pinned.base.executable
     make: list[str | Path] = [python, "-I", "-m", "venv", "--without-pip", directory]
     run(make, purpose="creating the environment", failure=BuildError)
     pip = _start_pip(python, directory, run, BuildError)
