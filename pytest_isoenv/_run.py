@@ -404,6 +404,11 @@ class _Steps:
         self._step(item, nextitem)
         return True
 
+    @pytest.hookimpl(tryfirst=True, optionalhook=True)
+    def pytest_timeout_set_timer(self, item: pytest.Item) -> bool | None:
+        """pytest-timeout here would time the waiting, and end it; the one there times the test."""
+        return None if request_of(item) is None else True
+
 
 def _settings_of(config: pytest.Config) -> _settings.Settings:
     option = config.option
