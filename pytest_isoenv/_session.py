@@ -323,8 +323,9 @@ class Conductor:
         job.record.note(f"{event['option']} was not passed on: no plugin there knows it")
 
     def _on_header(self, job: Job, event: Event) -> None:
-        for line in event["lines"]:
-            job.record.note(line)
+        for text in event["lines"]:
+            for line in text.splitlines():
+                job.record.note(line)
 
     def _on_words(self, job: Job, event: Event) -> None:
         job.record.add_words(event["text"])

@@ -581,3 +581,23 @@ def test_plugins_end_a_session_there_as_they_do_where_no_junit_report_is_written
         """
     )
     assert run("--junitxml=report.xml").ret == 6
+
+
+def test_a_syrupy_that_could_not_be_kept_from_deleting_snapshots_is_refused(pytester, run):
+    pytester.makeconftest(
+        """
+        def pytest_addoption(parser):
+            parser.addoption("--snapshot-update", action="store_true", dest="update_snapshots")
+        """
+    )
+    pytester.makepyfile(
+        test_it="""
+        import pytest
+
+        @pytest.mark.env("lib==1.0")
+        def test_it(): pass
+        """
+    )
+    result = run("--snapshot-update")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*the syrupy installed beside pytest-isoenv is too old*"])
