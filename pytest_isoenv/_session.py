@@ -322,8 +322,9 @@ class Conductor:
         job.record.note(f"{event['option']} was not passed on: no plugin there knows it")
 
     def _on_header(self, job: Job, event: Event) -> None:
-        for line in event["lines"]:
-            job.record.note(line)
+        for text in event["lines"]:
+            for line in text.splitlines():
+                job.record.note(line)
 
     def _on_words(self, job: Job, event: Event) -> None:
         job.record.add_words(event["text"])
@@ -407,6 +408,8 @@ class Conductor:
         if not self._stopping and job.finished is not None:
             self._obey_ending(job.finished["ending"])
         if self._stopping or not (job.relay.waiting or unknown):
+            if not self._stopping and job.finished is None:
+                self._died_late(job, job.worker)
             self._open.discard(job)
             return
         if job.finished is not None:
@@ -421,6 +424,12 @@ class Conductor:
             job.record.error = str(error)
             self._fail(job, "failed", str(error))
         self._open.discard(job)
+
+    def _died_late(self, job: Job, worker: Worker) -> None:
+        """All tests have their results, but something went wrong after them."""
+        how = _how_it_ended(job, worker, "after its tests")
+        job.record.add_words(str(WorkerError(job.name, how, worker.last_words())))
+        job.record.exit_code = max(job.record.exit_code, worker.exit_code)
 
     def _obey_ending(self, ending: Event | None) -> None:
         """What stopped the session there stops this one."""
@@ -527,8 +536,8 @@ class Conductor:
                 self._events.put((job, {"kind": "building"}))
 
 
-def _how_it_ended(job: Job, worker: Worker) -> str:
+def _how_it_ended(job: Job, worker: Worker, when: str = "before it ran a test") -> str:
     if job.internal_error:
         return f"failed:\n{job.internal_error}"
     error = worker.remote_error()
-    return f"failed:\n{error}" if error else f"{worker.ending()} before it ran a test"
+    return f"failed:\n{error}" if error else f"{worker.ending()} {when}"
