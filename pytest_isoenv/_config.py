@@ -26,7 +26,8 @@ class Declarations:
 
     ``stacks`` holds each environment that can be built: the layers that it is made of, lowest
     precedence first, without ``base``. ``families`` holds the names of a matrix's environments
-    by the name of their declaration. ``origins`` says for each name which file declares it.
+    by the name of their declaration. ``origins`` says for each name which file declares it,
+    ``parts`` what each of its layers is called.
     """
 
     around: Surroundings
@@ -36,6 +37,7 @@ class Declarations:
     families: Mapping[str, tuple[EnvName, ...]] = dataclasses.field(default_factory=dict)
     default: str = HOST
     origins: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    parts: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
     @property
     def names(self) -> list[EnvName]:
@@ -91,6 +93,7 @@ def load(
         families=inherited.families,
         default=gathered.default[0],
         origins=inherited.origins,
+        parts=inherited.parts,
     )
     problems = [*gathered.problems, *inherited.problems, *problems]
     problems += _unknown_default(declarations, gathered.default[1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,7 +15,7 @@ from pytest_isoenv._files import content_digest, read_json, write_json
 from pytest_isoenv._interpreters import Interpreters
 from pytest_isoenv._process import Processes
 from pytest_isoenv._settings import Settings
-from pytest_isoenv._store import Entry, Store
+from pytest_isoenv._store import Check, Entry, Store, used
 from pytest_isoenv._wanted import intent_of, metadata_digest, wanted_of
 from pytest_isoenv.backend import Backend, Wanted
 from pytest_isoenv.environment import Environment, activated, python_of
@@ -52,6 +53,24 @@ print(json.dumps({
 
 #: Called with an environment's name when work on it begins that may take a while.
 Notify = Callable[[EnvName], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Outlook:
+    """What there is for a request: its Python at least.
+
+    ``pinned`` is None where nothing was resolved yet, or where it is resolved anew each time.
+    ``resolution`` is the directory that keeps what was. ``entry`` is the environment if it can be
+    used as it is; if it is ``broken``, why; ``changes`` says what is different from the one that
+    the project had last.
+    """
+
+    interpreter: Interpreter
+    pinned: PinnedEnv | None = None
+    resolution: Path | None = None
+    entry: Entry | None = None
+    broken: str = ""
+    changes: str = ""
 
 
 class Provisioner:
@@ -97,6 +116,29 @@ class Provisioner:
                 self._ready[spec] = self._provision(name, spec)
             return self._ready[spec]
 
+    def look(self, name: EnvName, spec: EnvSpec) -> Outlook:
+        """What there is for a request already; nothing is resolved or built.
+
+        Raises :exc:`~pytest_isoenv.errors.InterpreterNotFound`.
+        """
+        interpreter = self._interpreters.find(spec.python)
+        backend = self._backends[spec.backend]
+        if self._is_ephemeral(spec):
+            return Outlook(interpreter)
+        intent = intent_of(backend, wanted_of(spec, interpreter, self._settings))
+        directory = self._store.kept_resolution(intent)
+        kept = _kept(directory)
+        if kept is None:
+            return Outlook(interpreter)
+        pinned = self._pinned(spec, interpreter, kept)
+        entry, broken = self._store.look(pinned.key(), self._check_of(spec.backend))
+        why = "" if entry else self._store.changes(self._label(name), pinned.key_inputs())
+        return Outlook(interpreter, pinned, directory, entry, broken or "", why)
+
+    def interpreter(self, request: str | None) -> Interpreter:
+        """The Python that answers a request; raises InterpreterNotFound."""
+        return self._interpreters.find(request)
+
     def _provision(self, name: EnvName, spec: EnvSpec) -> Environment:
         interpreter = self._interpreters.find(spec.python)
         pinned = self._pin(name, spec, interpreter)
@@ -108,7 +150,9 @@ class Provisioner:
     def _pin(self, name: EnvName, spec: EnvSpec, interpreter: Interpreter) -> PinnedEnv:
         backend = self._backends[spec.backend]
         wanted = wanted_of(spec, interpreter, self._settings)
-        resolution = self._resolution(name, backend, wanted)
+        return self._pinned(spec, interpreter, self._resolution(name, backend, wanted))
+
+    def _pinned(self, spec: EnvSpec, interpreter: Interpreter, resolution: Resolution) -> PinnedEnv:
         trees = [self._source(path, editable) for path, editable in resolution.trees]
         local = [self._source(path, editable=False) for path in spec.local]
         return PinnedEnv(spec, interpreter, resolution.pylocks, (*trees, *local))
@@ -120,6 +164,7 @@ class Provisioner:
         intent = intent_of(backend, wanted)
         kept = None if self._settings.upgrade else _kept(self._store.kept_resolution(intent))
         if kept is not None:
+            used(self._store.kept_resolution(intent))
             return kept
         self._notify(name)
         with self._store.resolution(intent) as directory:
@@ -152,14 +197,20 @@ class Provisioner:
 
         if self._is_ephemeral(pinned.spec):
             return self._store.throw_away(build)
-        backend = self._backends[pinned.spec.backend]
         return self._store.ensure(
             pinned.key(),
             pinned.key_inputs(),
-            label=f"{self._settings.root}\0{name}",
+            label=self._label(name),
             build=build,
-            check=lambda entry: backend.check(entry.directory, entry.facts),
+            check=self._check_of(pinned.spec.backend),
         )
+
+    def _label(self, name: EnvName) -> str:
+        return f"{self._settings.root}\0{name}"
+
+    def _check_of(self, backend: str) -> Check:
+        check = self._backends[backend].check
+        return lambda entry: check(entry.directory, entry.facts)
 
     def _is_ephemeral(self, spec: EnvSpec) -> bool:
         return self._settings.refresh or spec.refresh
