@@ -155,12 +155,24 @@ def _while_another_runs(popen: subprocess.Popen[bytes]) -> Iterator[tuple[signal
         if popen.poll() is None:
             popen.send_signal(number)
 
-    for name in ("SIGINT", "SIGQUIT"):
+    def leave_it(number: int, _: object) -> None:
+        """The terminal has sent it to the command as well."""
+
+    of_terminal = leave_it if _has_terminal() else pass_on
+    names = {"SIGINT": of_terminal, "SIGQUIT": of_terminal}
+    names |= dict.fromkeys(["SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"], pass_on)
+    for name, handler in names.items():
         if hasattr(signal, name):
-            yield getattr(signal, name), lambda number, _: None
-    for name in ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"):
-        if hasattr(signal, name):
-            yield getattr(signal, name), pass_on
+            yield getattr(signal, name), handler
+
+
+def _has_terminal() -> bool:
+    """Whether a terminal sends its signals to our process group."""
+    try:
+        with open("/dev/tty", "rb", buffering=0) as terminal:  # noqa: PTH123
+            return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()
+    except (OSError, AttributeError):
+        return False
 
 
 def die_of(number: int) -> NoReturn:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from pytest_isoenv._process import Processes
 from pytest_isoenv._settings import Settings
 from pytest_isoenv._store import Check, Entry, Store, used
 from pytest_isoenv._wanted import intent_of, metadata_digest, wanted_of
-from pytest_isoenv.backend import Backend, Wanted
+from pytest_isoenv.backend import Backend, Finding, Wanted
 from pytest_isoenv.environment import Environment, activated, python_of
 from pytest_isoenv.errors import BrokenEnvironment, CommandError
 from pytest_isoenv.pinned import (
@@ -134,6 +134,18 @@ class Provisioner:
         entry, broken = self._store.look(pinned.key(), self._check_of(spec.backend))
         why = "" if entry else self._store.changes(self._label(name), pinned.key_inputs())
         return Outlook(interpreter, pinned, directory, entry, broken or "", why)
+
+    def diagnose(self) -> Iterator[Finding]:
+        """What the backends say of what they need, those that say anything."""
+        for backend in self._backends.values():
+            diagnose = getattr(backend, "diagnose", None)
+            if diagnose is not None:
+                yield from diagnose(self._settings.installer_environ, self._run)
+
+    def check(self, backend: str, directory: Path, facts: Mapping[str, Any]) -> str | None:
+        """Why a finished environment cannot be used any more; None if it can."""
+        known = self._backends.get(backend)
+        return known.check(directory, facts) if known is not None else None
 
     def interpreter(self, request: str | None) -> Interpreter:
         """The Python that answers a request; raises InterpreterNotFound."""
