@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         status = command.act(args)
         sys.stdout.flush()
         return status
-    except SystemExit as end:  # argparse has said why
+    except SystemExit as end:  # --help and --version
         return end.code if isinstance(end.code, int) else FAILURE
     except BrokenPipeError:
         return _close_stdout()

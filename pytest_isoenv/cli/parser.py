@@ -5,14 +5,22 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 from collections.abc import Sequence
+from typing import NoReturn
 
-from pytest_isoenv.cli.command import Command
+from pytest_isoenv.cli.command import Command, UsageError
 from pytest_isoenv.cli.commands import COMMANDS
+
+
+class _Parser(argparse.ArgumentParser):
+    """One that says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{self.prog}: {message} (see {self.prog} --help)")
 
 
 def parser() -> argparse.ArgumentParser:
     """The parser of the whole command line; ``command`` in its result is what to do."""
-    found = argparse.ArgumentParser(
+    found = _Parser(
         prog="isoenv",
         description="The environments that a project declares for its tests (pytest-isoenv).",
         epilog="Exit codes: 1 for a failure, 2 for wrong usage, 130 when interrupted.",
@@ -34,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def parse(argv: Sequence[str]) -> tuple[Command, argparse.Namespace]:
-    """The command of a command line, and its arguments; ends the process for wrong ones."""
+    """The command of a command line, and its arguments; raises UsageError for wrong ones."""
     for command in COMMANDS:
         if command.takes_all and argv[:1] == [command.name]:
             return command, argparse.Namespace(arguments=list(argv[1:]))
