@@ -170,7 +170,9 @@ def test_a_hit_writes_nothing_but_notes_that_it_was_used(ensure, root):
     assert manifest.stat().st_mtime > 0
     assert manifest.read_text() == text
     after = files(root)
-    assert {path for path in before if after.get(path) != before[path]} <= {manifest.relative_to(root)}
+    assert {path for path in before if after.get(path) != before[path]} <= {
+        manifest.relative_to(root)
+    }
     assert after.keys() == before.keys()
 
 

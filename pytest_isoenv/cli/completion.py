@@ -19,6 +19,7 @@ class _Word:
     name: str
     help: str
     options: dict[str, str]
+    valued: tuple[str, ...]
     choices: tuple[str, ...]
     takes_environments: bool
 
@@ -41,6 +42,12 @@ def _word(name: str, text: str, parser: argparse.ArgumentParser) -> _Word:
             for action in parser._actions
             for option in action.option_strings
         },
+        valued=tuple(
+            option
+            for action in parser._actions
+            for option in action.option_strings
+            if action.nargs != 0
+        ),
         choices=tuple(str(c) for action in positional for c in action.choices or ()),
         takes_environments=any(action.dest in ENVIRONMENTS for action in positional),
     )
@@ -56,6 +63,10 @@ def _bash(words: list[_Word]) -> Iterator[str]:
     yield '    for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do'
     yield '        [[ $word == -- ]] && COMPREPLY=($(compgen -c -- "$current")) && return'
     yield "    done"
+    valued = {option for word in words for option in word.valued}
+    yield '    case "${COMP_WORDS[COMP_CWORD-1]}" in'
+    yield f"        {'|'.join(sorted(valued))}) return;;"
+    yield "    esac"
     yield f'    words="{" ".join(word.name for word in words)}"'
     yield "    if (( COMP_CWORD > 1 )); then"
     yield '        case "${COMP_WORDS[1]}" in'
