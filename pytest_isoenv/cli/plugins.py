@@ -57,34 +57,37 @@ def _plugins_may_add() -> bool:
     return any(_DEPENDS_ON_US.match(text) for text in requirements)
 
 
-class _Asker:
-    """A plugin that asks the hooks instead of running tests."""
-
-    def __init__(self) -> None:
-        self.additions: Additions | None = None
-
-    def pytest_cmdline_main(self, config: Any) -> int:
-        from pytest_isoenv import hookspecs
-
-        if not config.pluginmanager.has_plugin("isoenv-hookspecs"):
-            config.pluginmanager.register(hookspecs, "isoenv-hookspecs")
-            config.pluginmanager.add_hookspecs(hookspecs)
-        backends = config.hook.pytest_isoenv_backends(config=config)
-        self.additions = Additions(
-            [backend for found in backends for backend in found],
-            config.hook.pytest_isoenv_environments(config=config),
-        )
-        return 0
-
-
 def _ask(root: Path) -> Additions:
     import pytest
 
-    pytest.hookimpl(tryfirst=True)(_Asker.pytest_cmdline_main)
-    asker, said = _Asker(), io.StringIO()
+    found: list[Additions] = []
+
+    class Asker:
+        """Asks the hooks instead of running tests."""
+
+        @pytest.hookimpl(tryfirst=True)
+        def pytest_cmdline_main(self, config: Any) -> int:
+            found.append(_asked(config))
+            return 0
+
+    said = io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-        pytest.main([f"--rootdir={root}", str(root)], plugins=[asker])
-    if asker.additions is None:
+        # What is printed meanwhile must come to us, and not to the file descriptors.
+        pytest.main(["--capture=sys", f"--rootdir={root}", str(root)], plugins=[Asker()])
+    if not found:
         what = f"pytest could not start to ask the plugins:\n{said.getvalue().strip()}"
         raise ConfigError([Problem(str(root), what)])
-    return asker.additions
+    return found[0]
+
+
+def _asked(config: Any) -> Additions:
+    from pytest_isoenv import hookspecs
+
+    if not config.pluginmanager.has_plugin("isoenv-hookspecs"):
+        config.pluginmanager.register(hookspecs, "isoenv-hookspecs")
+        config.pluginmanager.add_hookspecs(hookspecs)
+    backends = config.hook.pytest_isoenv_backends(config=config)
+    return Additions(
+        [backend for found in backends for backend in found],
+        config.hook.pytest_isoenv_environments(config=config),
+    )
