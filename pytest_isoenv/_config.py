@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from pytest_isoenv import _locks
 from pytest_isoenv._fields import Surroundings, choices
 from pytest_isoenv._gather import HOST, Gatherer
 from pytest_isoenv._inherit import Inheritance, implied_base
@@ -26,8 +27,8 @@ class Declarations:
 
     ``stacks`` holds each environment that can be built: the layers that it is made of, lowest
     precedence first, without ``base``. ``families`` holds the names of a matrix's environments
-    by the name of their declaration. ``origins`` says for each name which file declares it,
-    ``parts`` what each of its layers is called.
+    by the name of their declaration, ``locks`` the lock file of each that has one. ``origins``
+    says for each name which file declares it, ``parts`` what each of its layers is called.
     """
 
     around: Surroundings
@@ -35,6 +36,7 @@ class Declarations:
     stacks: Mapping[str, tuple[Layer, ...]]
     standalone: frozenset[str]
     families: Mapping[str, tuple[EnvName, ...]] = dataclasses.field(default_factory=dict)
+    locks: Mapping[str, str] = dataclasses.field(default_factory=dict)
     default: str = HOST
     origins: Mapping[str, str] = dataclasses.field(default_factory=dict)
     parts: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
@@ -55,12 +57,24 @@ class Declarations:
         return [name for name in self.names if name.startswith(f"{text}-")]
 
     def spec(self, name: str | None, *closer: Layer) -> EnvSpec:
-        """The environment ``name`` (None: base alone) with closer layers, a marker's, on top."""
+        """The environment ``name`` (None: base alone) with closer layers, a marker's, on top.
+
+        Its lock holds where those ask for nothing else to be installed.
+        """
+        spec = self.unlocked(name, *closer)
+        path = self.locks.get(name or "")
+        if path is None or spec.lock is not None:
+            return spec
+        asked_alike = not closer or spec.installs_like(self.unlocked(name))
+        return dataclasses.replace(spec, lock=path) if asked_alike else spec
+
+    def unlocked(self, name: str | None, *closer: Layer) -> EnvSpec:
+        """The environment as it is declared, whether or not it has been locked."""
         layers = [] if name in self.standalone else [self.base]
         layers += [*self.stacks[name]] if name is not None else []
         layers += closer
-        beneath = dict.fromkeys(entry for layer in layers for entry in layer.layers)
-        return combine(layers, [self.spec(entry) for entry in beneath])
+        beneath = dict.fromkeys(name for layer in layers for name in layer.layers)
+        return combine(layers, [(EnvName(name), self.spec(name)) for name in beneath])
 
 
 def is_glob(text: str) -> bool:
@@ -69,12 +83,16 @@ def is_glob(text: str) -> bool:
 
 
 def load(
-    root: Path, backends: Iterable[str] = ("uv",), from_plugins: Iterable[Any] = ()
+    root: Path,
+    backends: Iterable[str] = ("uv",),
+    from_plugins: Iterable[Any] = (),
+    *,
+    locked: bool = False,
 ) -> Declarations:
     """Read the declarations of the project at ``root``.
 
     ``backends`` are the names of those installed, ``from_plugins`` tables of environments that
-    plugins declare.
+    plugins declare. With ``locked`` every environment must have a lock that fits it.
 
     Raises :exc:`~pytest_isoenv.errors.ConfigError` with every problem of every file.
     """
@@ -91,15 +109,30 @@ def load(
         stacks=inherited.stacks,
         standalone=frozenset(inherited.standalone),
         families=inherited.families,
+        locks=_locks.found(root, inherited.stacks),
         default=gathered.default[0],
         origins=inherited.origins,
         parts=inherited.parts,
     )
     problems = [*gathered.problems, *inherited.problems, *problems]
     problems += _unknown_default(declarations, gathered.default[1])
+    problems = problems or _problems_with_locks(declarations, locked)
     if problems:
         raise ConfigError(list(dict.fromkeys(problems)))
     return declarations
+
+
+def _problems_with_locks(declarations: Declarations, locked: bool) -> list[Problem]:
+    root = declarations.around.root
+    problems = []
+    for name in declarations.names:
+        spec = declarations.unlocked(name)
+        if name in declarations.locks and spec.lock is None:
+            problems += _locks.problems_with(declarations.locks[name], name, spec, root, locked)
+        elif locked and spec.lock is None:
+            what = f"it has no lock {_locks.file_of(name)}; make one with: isoenv lock {name}"
+            problems.append(Problem(f"{declarations.origins[name]}.environments.{name}", what))
+    return problems
 
 
 def _unknown_default(declarations: Declarations, where: str) -> list[Problem]:

@@ -11,12 +11,14 @@ from typing import Any
 
 from packaging.utils import canonicalize_name
 
-from pytest_isoenv._files import content_digest, read_json, write_json
+from pytest_isoenv import _layers, _locks
+from pytest_isoenv._backends import uv
+from pytest_isoenv._files import content_digest, metadata_digest, read_json, write_json
 from pytest_isoenv._interpreters import Interpreters
 from pytest_isoenv._process import Processes
 from pytest_isoenv._settings import Settings
 from pytest_isoenv._store import Check, Entry, Store, used
-from pytest_isoenv._wanted import intent_of, metadata_digest, wanted_of
+from pytest_isoenv._wanted import intent_of, wanted_of
 from pytest_isoenv.backend import Backend, Finding, Wanted
 from pytest_isoenv.environment import Environment, activated, python_of
 from pytest_isoenv.errors import BrokenEnvironment, CommandError
@@ -31,10 +33,21 @@ from pytest_isoenv.spec import EnvName, EnvSpec
 # Compiles a finished environment and asks it, through itself, what it is. Compiled, for where
 # PYTHONDONTWRITEBYTECODE is set every run would do it again; once and last, for bytecode of
 # a module that a later step of the installation replaced could pass for its own.
+# Its arguments are the environments that lie beneath it.
 _FINISH = """
-import compileall, json, os, platform, sys, sysconfig
+import compileall, json, os, platform, site, sys, sysconfig
 from importlib.metadata import distributions
-paths = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+kinds = ("purelib", "platlib")
+paths = {sysconfig.get_path(kind) for kind in kinds}
+beneath = []
+for prefix in sys.argv[1:]:
+    found = sysconfig.get_paths(vars={"base": prefix, "platbase": prefix})
+    beneath += [found[kind] for kind in kinds if found[kind] not in beneath]
+if beneath:
+    with open(os.path.join(sysconfig.get_path("purelib"), "isoenv-layers.pth"), "w") as file:
+        file.writelines("import site; site.addsitedir(%r)\\n" % path for path in beneath)
+for path in beneath:
+    site.addsitedir(path)
 for path in paths:
     compileall.compile_dir(path, quiet=2, workers=0)
 packages = {}
@@ -48,6 +61,7 @@ print(json.dumps({
     "interpreter_file": [os.stat(real).st_size, os.stat(real).st_mtime_ns],
     "installed": {path: sorted(set(os.listdir(path)) - {"__pycache__"}) for path in paths},
     "packages": packages,
+    "own": sorted({dist.metadata["Name"] for dist in distributions(path=list(paths))}),
 }))
 """
 
@@ -123,17 +137,26 @@ class Provisioner:
         """
         interpreter = self._interpreters.find(spec.python)
         backend = self._backends[spec.backend]
-        if self._is_ephemeral(spec):
+        layers = list(self._layers_there(spec))
+        if self._is_ephemeral(spec) or len(layers) < len(spec.beneath):
             return Outlook(interpreter)
-        intent = intent_of(backend, wanted_of(spec, interpreter, self._settings))
+        packages = _layers.packages(layers)
+        intent = intent_of(backend, wanted_of(spec, interpreter, self._settings, packages))
         directory = self._store.kept_resolution(intent)
         kept = _kept(directory)
         if kept is None:
             return Outlook(interpreter)
-        pinned = self._pinned(spec, interpreter, kept)
+        pinned = self._pinned(spec, interpreter, kept, layers)
         entry, broken = self._store.look(pinned.key(), self._check_of(spec.backend))
         why = "" if entry else self._store.changes(self._label(name), pinned.key_inputs())
         return Outlook(interpreter, pinned, directory, entry, broken or "", why)
+
+    def _layers_there(self, spec: EnvSpec) -> Iterator[Environment]:
+        """Of the environments that lie beneath, those that are there already."""
+        for name, beneath in spec.beneath:
+            outlook = self.look(name, _layers.fitted(beneath, spec))
+            if outlook.entry is not None and outlook.pinned is not None:
+                yield self._environment(name, outlook.pinned, outlook.entry)
 
     def diagnose(self) -> Iterator[Finding]:
         """What the backends say of what they need, those that say anything."""
@@ -153,21 +176,58 @@ class Provisioner:
 
     def _provision(self, name: EnvName, spec: EnvSpec) -> Environment:
         interpreter = self._interpreters.find(spec.python)
-        pinned = self._pin(name, spec, interpreter)
-        entry = self._enter(name, pinned)
+        layers = [
+            self.environment(beneath, _layers.fitted(below, spec))
+            for beneath, below in spec.beneath
+        ]
+        _layers.check(spec, interpreter, layers)
+        pinned = self._pin(name, spec, interpreter, layers)
+        entry = self._enter(name, pinned, layers)
         return self._environment(name, pinned, entry)
+
+    def lock(self, spec: EnvSpec, old: str = "", upgrade: Iterable[str] = ()) -> str:
+        """A lock for what is declared: the text of a PEP 751 document, with what it was made for.
+
+        Versions of ``old`` stay where they fit, but for the packages in ``upgrade``. Raises the
+        errors of :mod:`pytest_isoenv.errors`.
+        """
+        interpreter = self._interpreters.find(spec.python)
+        wanted = wanted_of(spec, interpreter, self._settings)
+        python = _locks.lowest_python(spec, wanted.root, interpreter)
+        directory = self._store.ephemeral()
+        # Whatever installs it later: there is one way to lock.
+        text = uv.lock(wanted, directory, self._run, python=python, old=old, upgrade=upgrade)
+        return _locks.marked(text, _locks.inputs_of(spec, wanted.root))
 
     # EnvSpec -> PinnedEnv
 
-    def _pin(self, name: EnvName, spec: EnvSpec, interpreter: Interpreter) -> PinnedEnv:
+    def _pin(
+        self,
+        name: EnvName,
+        spec: EnvSpec,
+        interpreter: Interpreter,
+        layers: Sequence[Environment],
+    ) -> PinnedEnv:
         backend = self._backends[spec.backend]
-        wanted = wanted_of(spec, interpreter, self._settings)
-        return self._pinned(spec, interpreter, self._resolution(name, backend, wanted))
+        wanted = wanted_of(spec, interpreter, self._settings, _layers.packages(layers))
+        if spec.lock is not None:
+            text = (wanted.root / Path(spec.lock).expanduser()).read_text(encoding="utf-8")
+            _locks.check_python(spec.lock, text, interpreter)
+        resolution = self._resolution(name, backend, wanted)
+        return self._pinned(spec, interpreter, resolution, layers)
 
-    def _pinned(self, spec: EnvSpec, interpreter: Interpreter, resolution: Resolution) -> PinnedEnv:
+    def _pinned(
+        self,
+        spec: EnvSpec,
+        interpreter: Interpreter,
+        resolution: Resolution,
+        layers: Sequence[Environment],
+    ) -> PinnedEnv:
         trees = [self._source(path, editable) for path, editable in resolution.trees]
         local = [self._source(path, editable=False) for path in spec.local]
-        return PinnedEnv(spec, interpreter, resolution.pylocks, (*trees, *local))
+        return PinnedEnv(
+            spec, interpreter, resolution.pylocks, (*trees, *local), _layers.beneath(layers)
+        )
 
     def _resolution(self, name: EnvName, backend: Backend, wanted: Wanted) -> Resolution:
         if self._is_ephemeral(wanted.spec):
@@ -202,10 +262,12 @@ class Provisioner:
 
     # PinnedEnv -> EnvKey -> directory
 
-    def _enter(self, name: EnvName, pinned: PinnedEnv) -> Entry:
+    def _enter(self, name: EnvName, pinned: PinnedEnv, layers: Sequence[Environment]) -> Entry:
         def build(directory: Path) -> Mapping[str, Any]:
             self._notify(name)
-            return self._create(pinned, directory)
+            facts = self._create(pinned, directory)
+            _layers.refuse_overlaps(facts["own"], layers)
+            return facts
 
         if self._is_ephemeral(pinned.spec):
             return self._store.throw_away(build)
@@ -229,7 +291,7 @@ class Provisioner:
 
     def _create(self, pinned: PinnedEnv, directory: Path) -> Mapping[str, Any]:
         self._backends[pinned.spec.backend].create(pinned, directory, self._run)
-        facts = self._finish(directory)
+        facts = self._finish(directory, [layer.path for layer in pinned.beneath])
         if facts["python"] != pinned.interpreter.version:
             built_with = f"Python {facts['python']}, not {pinned.interpreter.version}"
             raise BrokenEnvironment(str(directory), f"it was built with {built_with}")
@@ -237,9 +299,10 @@ class Provisioner:
             raise BrokenEnvironment(str(directory), "pytest is not installed in it")
         return facts
 
-    def _finish(self, directory: Path) -> dict[str, Any]:
+    def _finish(self, directory: Path, beneath: Sequence[str]) -> dict[str, Any]:
         answer = self._processes.run(
-            [python_of(directory), "-I", "-c", _FINISH], environ=self._settings.worker_environ
+            [python_of(directory), "-I", "-c", _FINISH, *beneath],
+            environ=self._settings.worker_environ,
         )
         if answer.status != 0:
             raise BrokenEnvironment(str(directory), f"its Python does not run: {answer.output}")

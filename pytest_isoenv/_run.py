@@ -13,6 +13,7 @@ import pytest
 
 from pytest_isoenv import _config, _host, _neighbours, _settings
 from pytest_isoenv._backends import builtin
+from pytest_isoenv._interrupts import obey_the_others
 from pytest_isoenv._jobs import Job
 from pytest_isoenv._provision import Provisioner
 from pytest_isoenv._proxies import Tree, arguments_for, collect_reports
@@ -40,21 +41,29 @@ class Run:
         self._backends: list[Backend] = [*builtin(), *(b for found in added for b in found)]
         known = {backend.name for backend in self._backends}
         declared = config.hook.pytest_isoenv_environments(config=config)
-        self._declarations = _config.load(config.rootpath, known, declared)
+        self._declarations = _config.load(
+            config.rootpath, known, declared, locked=config.option.env_locked
+        )
         self.selector = Selector(self._declarations)
         self.announced = False
         self._conductor: Conductor | None = None
         self._provided: dict[str, Record] = {}
         self._of_workers: list[Account] = []
+        self._disobey: Callable[[], None] | None = None
 
     @cached_property
     def _provisioner(self) -> Provisioner:
         """Made when the first environment is wanted: before that, nothing touches the cache."""
+        self.obey_signals()
         return Provisioner(self._settings, self._backends, self._notify)
 
     def _notify(self, name: str) -> None:
         if self._conductor is not None:
             self._conductor.notify(name)
+
+    def obey_signals(self) -> None:
+        """From now on there are things to put away before the run ends, however it is ended."""
+        self._disobey = self._disobey or obey_the_others()
 
     def assign(self, items: list[pytest.Item]) -> None:
         """Settle where each item runs; raises ConfigError with everything wrong in the marks."""
@@ -319,11 +328,16 @@ class Run:
             write_report(self._config.invocation_params.dir / path, self.accounts)
 
     def close(self) -> None:
-        """Leave no process and no throw-away directory."""
+        """Leave no process and no throw-away directory; a second time does nothing."""
         if self._conductor is not None:
             self._conductor.close()
-        if "_provisioner" in vars(self):
-            self._provisioner.close()
+            self._conductor = None
+        provisioner = vars(self).pop("_provisioner", None)
+        if provisioner is not None:
+            provisioner.close()
+        if self._disobey is not None:
+            self._disobey()
+            self._disobey = None
 
 
 def _module_of(plugin: object) -> str:

@@ -82,8 +82,25 @@ def total(things: Iterable[Kept]) -> int:
 def contents(store: Store) -> list[Kept]:
     """Everything in the store, the most recently used first."""
     labels = _labels(store)
-    found = [*_environments(store, labels), *_resolutions(store)]
-    return sorted(found, key=lambda kept: kept.used, reverse=True)
+    environments = list(_environments(store, labels))
+    # Whoever uses an environment uses what lies beneath it.
+    uses = {name: max(above) for name, above in _uses_from_above(environments).items()}
+    found = [
+        dataclasses.replace(kept, used=max(kept.used, uses.get(kept.name, 0.0)))
+        for kept in environments
+    ]
+    found += _resolutions(store)
+    return sorted(found, key=lambda kept: (kept.used, kept.name in uses), reverse=True)
+
+
+def _uses_from_above(environments: Iterable[Kept]) -> dict[str, list[float]]:
+    """When the environments above each one were used, by its key."""
+    found: dict[str, list[float]] = {}
+    for kept in environments:
+        for name, text in kept.inputs.items():
+            if name.startswith("layer "):
+                found.setdefault(text.split(" ")[0], []).append(kept.used)
+    return found
 
 
 def _labels(store: Store) -> dict[str, list[tuple[str, str]]]:
@@ -219,8 +236,8 @@ def _remove(store: Store, kept: Kept, *, dry_run: bool) -> bool:
 def _has_changed(kept: Kept) -> bool:
     """Whether it was used or, if it was what a build left, finished since it was looked at."""
     if kept.kind == "environment":
-        return _time(kept.path.parent / "manifest.json") != kept.used
+        return _time(kept.path.parent / "manifest.json") > kept.used
     if kept.kind == "resolution":
-        return _time(kept.path) != kept.used
+        return _time(kept.path) > kept.used
     manifest = manifest_in(kept.path.parent)
     return (manifest or {}).get("directory") == kept.path.name or (kept.path / "pin.json").is_file()

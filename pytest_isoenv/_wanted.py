@@ -5,23 +5,26 @@ from __future__ import annotations
 import datetime
 import importlib.metadata
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from pytest_isoenv._files import content_digest
+from pytest_isoenv._files import content_digest, metadata_digest
 from pytest_isoenv._settings import Settings
 from pytest_isoenv.backend import OLDEST_PYTEST, Backend, Wanted
-from pytest_isoenv.pinned import SCHEMA, IntentKey, Interpreter, digest, digest_of
+from pytest_isoenv.pinned import SCHEMA, IntentKey, Interpreter, digest_of
 from pytest_isoenv.spec import EnvSpec, is_path
 
-# A project's files that its metadata may come from; its code does not change what it depends on.
-_METADATA = ("pyproject.toml", "setup.py", "setup.cfg", "*requirements*.txt", "requirements/*.txt")
 
-
-def wanted_of(spec: EnvSpec, interpreter: Interpreter, settings: Settings) -> Wanted:
+def wanted_of(
+    spec: EnvSpec,
+    interpreter: Interpreter,
+    settings: Settings,
+    beneath: Mapping[str, str] | None = None,
+) -> Wanted:
     """What resolving ``spec`` for an interpreter of this machine needs to know."""
     now = datetime.datetime.now(datetime.timezone.utc)
     return Wanted(
@@ -31,6 +34,7 @@ def wanted_of(spec: EnvSpec, interpreter: Interpreter, settings: Settings) -> Wa
         settings.root,
         settings.installer_environ,
         newest_upload(spec.index.exclude_newer, now),
+        beneath or {},
     )
 
 
@@ -61,7 +65,7 @@ def intent_of(backend: Backend, wanted: Wanted) -> IntentKey:
         **wanted.interpreter.key_inputs(),
         **backend.index_inputs(wanted.installer_environ),
         "requirements": "\n".join(spec.requirements),
-        "constraints": "\n".join(spec.constraints),
+        "constraints": "\n".join(wanted.constraints),
         "overrides": "\n".join(spec.overrides),
         "mode": f"{spec.resolution} {spec.prerelease} {wanted.exclude_newer}",
         "index": repr(spec.index),
@@ -106,11 +110,3 @@ _DAYS = {"H": 1 / 24, "D": 1, "W": 7, "M": 30, "Y": 365}
 
 def _rfc3339(moment: datetime.datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def metadata_digest(path: Path) -> str:
-    """Over what decides the dependencies of a project, or over a file."""
-    if path.is_file():
-        return content_digest(path)
-    files = sorted({file for pattern in _METADATA for file in path.glob(pattern)})
-    return digest("\n".join(f"{file.name} {content_digest(file)}" for file in files))

@@ -22,7 +22,8 @@ class Wanted:
     pytest first, any version that fits last; an empty one asks for none, and will do if something
     else asks for pytest. ``root`` is what relative paths start from. ``installer_environ`` are the
     host's variables that an installer may see. ``exclude_newer`` is the moment (RFC 3339) after
-    which nothing may have been uploaded.
+    which nothing may have been uploaded. ``beneath`` are the packages, name to version, of the
+    environments that will lie under this one: they bound it, and are not installed again.
     """
 
     spec: EnvSpec
@@ -31,6 +32,13 @@ class Wanted:
     root: Path
     installer_environ: Mapping[str, str]
     exclude_newer: str | None = None
+    beneath: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def constraints(self) -> list[str]:
+        """What bounds everybody's requirements: the declared constraints, and what is given."""
+        given = [f"{name}=={version}" for name, version in self.beneath.items()]
+        return [f"pytest>={OLDEST_PYTEST}", *self.spec.constraints, *given]
 
     @property
     def project(self) -> Path:

@@ -122,13 +122,24 @@ class EnvSpec:
     extras: tuple[str, ...] = ()
     local: tuple[str, ...] = ()
     lock: str | None = None
-    beneath: tuple[EnvSpec, ...] = ()
+    beneath: tuple[tuple[EnvName, EnvSpec], ...] = ()
     variables: tuple[tuple[str, str], ...] = ()
     prepend_paths: tuple[str, ...] = ()
     refresh: bool = False
     backend: str = "uv"
     conda: Conda = Conda()
     missing_interpreter: MissingInterpreter = "error"
+
+    def installs_like(self, other: EnvSpec) -> bool:
+        """Whether resolving it would give what resolving ``other`` does."""
+        return self._installs == other._installs
+
+    @property
+    def _installs(self) -> EnvSpec:
+        """The part that decides what is installed."""
+        return dataclasses.replace(
+            self, variables=(), prepend_paths=(), refresh=False, missing_interpreter="error"
+        )
 
     def asked_for(self) -> str:
         """What a summary line says of this request, in the declaration's own words."""
@@ -140,13 +151,14 @@ class EnvSpec:
         parts += [f"conda environment {self.conda.environment}"] * bool(self.conda.environment)
         parts += [f"lock {self.lock}"] * bool(self.lock)
         parts += [f"local {path}" for path in self.local]
+        parts += [f"on top of {name}" for name, _ in self.beneath]
         return ", ".join(parts) or "nothing but pytest"
 
 
-def combine(layers: Iterable[Layer], beneath: Iterable[EnvSpec] = ()) -> EnvSpec:
+def combine(layers: Iterable[Layer], beneath: Iterable[tuple[EnvName, EnvSpec]] = ()) -> EnvSpec:
     """Unite layers, lowest precedence first: the last mention of a package or a value wins.
 
-    ``beneath`` are the specs of the environments that the layers' ``layers`` name.
+    ``beneath`` are the environments that the layers' ``layers`` name.
     """
     stack = list(layers)
     project, home = _project(stack)

@@ -590,7 +590,7 @@ def test_a_layer_is_the_environment_beneath(declare):
           thin: {dependencies: ['other==1']}
         """
     )
-    assert declared.spec("thin").beneath == (declared.spec("heavy"),)
+    assert declared.spec("thin").beneath == (("heavy", declared.spec("heavy")),)
     assert declared.spec("heavy").beneath == ()
 
 

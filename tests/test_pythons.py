@@ -1,72 +1,12 @@
-"""Targets: every Python from 3.8 to 3.13, every pytest from 7.0 to the newest."""
+"""Pythons that environments ask for: which are found, which are not, and what is said then."""
 
 from __future__ import annotations
 
 import sys
-from functools import cache
 
 import pytest
 
-from tests import kitchen_sink
-from tests.parity.compare import Kitchen, difference
-
-NEWEST = "newest"
-
-
-@cache
-def pythons() -> dict[str, str]:
-    """The CPythons of this machine, by their version's first two numbers."""
-    import findpython
-
-    return {
-        f"{python.major}.{python.minor}": str(python.executable)
-        for python in findpython.find_all()
-        if python.implementation.lower() == "cpython"
-    }
-
-
-@pytest.mark.network
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("python", "version"),
-    [
-        ("3.8", "7.0.1"),
-        ("3.8", "8.3.5"),
-        ("3.9", "7.4.4"),
-        ("3.9", NEWEST),
-        ("3.10", "8.0.2"),
-        ("3.10", "7.0.1"),
-        ("3.11", "8.4.2"),
-        ("3.12", "7.4.4"),
-        ("3.12", NEWEST),
-        ("3.13", "8.4.2"),
-        ("3.13", NEWEST),
-    ],
-)
-def test_reports_are_those_of_plain_pytest_there(tmp_path, python, version):
-    if python not in pythons():
-        pytest.skip(f"no Python {python} on this machine")
-    wanted = "pytest" if version == NEWEST else f"pytest=={version}"
-    kitchen = Kitchen(tmp_path, None, f"{{python: '{python}', dependencies: [{wanted}]}}")
-    kitchen_sink.write(kitchen.directory)
-    options = ("--flavour=bitter", "-vv", "--doctest-modules")
-    collected_here = kitchen.isolated(*options)
-    collected_there = kitchen.isolated(*options, "--in-env=here")
-    plain = kitchen.plain(*options)
-    assert f"Python {python}." in plain.output
-    assert len(plain.by_test) > 60
-    for isolated in (collected_here, collected_there):
-        assert f"here: Python {python}." in isolated.output
-        assert list(isolated.by_test) == list(plain.by_test), isolated.output
-    found = difference(plain.lines, collected_there.lines)
-    assert not found, found
-    # Where the host collects, what -k looks at is what its own pytest says.
-    there, here = (
-        [line for line in told.lines if " items: names " not in line]
-        for told in (plain, collected_here)
-    )
-    found = difference(there, here)
-    assert not found, found
+from tests.parity.compare import pythons
 
 
 @pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])

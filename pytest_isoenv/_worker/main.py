@@ -17,7 +17,7 @@ import signal
 import sys
 import time
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -30,14 +30,20 @@ except ImportError:  # this is no POSIX system
 PROTOCOL = 2
 # Readable by every Python that this runs on.
 _MARSHAL_VERSION = 4
-# How long fixtures may take to be torn down once the host has gone (seconds).
-_GRACE = 10.0
+# How long fixtures may take to be torn down once the host has gone (seconds), and how often one
+# looks whether they have been.
+_GRACE, _TICK = 10.0, 0.05
+# Tells what this process has started from all else; the host has put it into the environment.
+_MARK = "PYTEST_ISOENV_RUN"
 # Kept, for a test may replace them.
-_getpid, _sleep = os.getpid, time.sleep
+_getpid, _getppid, _sleep, _now = os.getpid, os.getppid, time.sleep, time.monotonic
 _dumps, _loads = marshal.dumps, marshal.loads
 _handle, _handled = signal.signal, signal.getsignal
 _fork: Any = getattr(os, "fork", None)
+_kill: Any = os.kill
 _killpg: Any = getattr(os, "killpg", None)
+_listdir, _open = os.listdir, open
+_KILL: Any = getattr(signal, "SIGKILL", None)
 
 
 def main(channel: Any) -> None:
@@ -107,6 +113,7 @@ class Host:
         self._pid = _getpid()
         self._commands: collections.deque[dict[str, Any]] = collections.deque()
         self._finished = False
+        self._mark = f"{_MARK}={os.environ.get(_MARK)}".encode()
         channel.setcallback(lambda data: self._commands.append(_loads(data)))
         io = channel.gateway._io
         _leave_to_the_parent(io)
@@ -144,7 +151,7 @@ class Host:
 
     def _has_gone(self) -> None:
         if self.is_ours and not self._finished:
-            _kill_group_later()
+            _kill_all_later(self._mark)
             raise KeyboardInterrupt("the host has gone")
 
 
@@ -198,11 +205,28 @@ def _flags(descriptor: int) -> int:
     return flags
 
 
-def _kill_group_later() -> None:
+def _kill_all_later(mark: bytes) -> None:
     """Fixtures may be torn down, but nothing stays: not this process, nor what it has started."""
-    if _fork() == 0:
-        _sleep(_GRACE)
-        _killpg(0, signal.SIGKILL)
+    parent = _getpid()
+    if _fork() != 0:
+        return
+    deadline = _now() + _GRACE
+    while _getppid() == parent and _now() < deadline:
+        _sleep(_TICK)
+    for process in _marked(mark):
+        if process != _getpid():
+            with contextlib.suppress(OSError):
+                _kill(process, _KILL)
+    _killpg(0, _KILL)
+
+
+def _marked(mark: bytes) -> Iterator[int]:
+    """Processes that have the mark, whatever group they have moved to, where the system tells."""
+    with contextlib.suppress(OSError):
+        for name in filter(str.isdigit, _listdir("/proc")):
+            with contextlib.suppress(OSError), _open(f"/proc/{name}/environ", "rb") as file:
+                if mark in file.read().split(b"\0"):
+                    yield int(name)
 
 
 def _leave_to_the_parent(io: Any) -> None:

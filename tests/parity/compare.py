@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,18 @@ def make_environment(directory: Path, python: str, *options: str | Path) -> Path
     return directory
 
 
+@cache
+def pythons() -> dict[str, str]:
+    """The CPythons of this machine, by their version's first two numbers."""
+    import findpython
+
+    return {
+        f"{python.major}.{python.minor}": str(python.executable)
+        for python in findpython.find_all()
+        if python.implementation.lower() == "cpython"
+    }
+
+
 def environment_of(report: Path) -> Path:
     """Where the only environment is that a run with ``--env-report`` has used."""
     environments = json.loads(report.read_text())["environments"]
@@ -151,10 +164,8 @@ class Runner:
         environ["PYTEST_DEBUG_TEMPROOT"] = str(self.place)
         environ["PYTHONHASHSEED"] = "0"  # pytest lists some differences in the order of a set
         environ["COLUMNS"] = "200"  # so that lines of the summary are compared, not cut
-        elsewhere = environ["PATH"].split(os.pathsep)
-        own = str(Path(sys.executable).parent)
-        path = [str(bin_directory), *(entry for entry in elsewhere if entry != own)]
-        environ["PATH"] = os.pathsep.join(path)
+        # Nothing that this machine has besides: some suites do more where there is, say, mypy.
+        environ["PATH"] = os.pathsep.join([str(bin_directory), os.defpath])
         return environ
 
 

@@ -64,6 +64,7 @@ SUITES = [
             "asgiref==3.13.0",
             "greenlet==3.5.6",
             "python-dotenv==1.2.4",
+            "werkzeug==3.1.9",
         ),
     ),
     Suite(
@@ -145,6 +146,20 @@ SUITES = [
         what="without trio",
     ),
     Suite(
+        "jinja2",
+        "3.1.6",
+        "0137fb05990d35f1275a587e9aee6d56da821fc83491a0fb838183be43f66d6d",
+        python="3.12",
+        pytest="8.4.2",
+        requirements=(
+            "pytest-xdist==3.8.0",
+            "trio==0.35.0",
+        ),
+        args=("-n2", "--dist=loadscope"),
+        what="with xdist by scope",
+        allowed=(XDIST_PROCESS,),
+    ),
+    Suite(
         "markupsafe",
         "3.0.4",
         "2e9ad7dd851bf45fab9f75cbff4cb493fee9979e8d8c7c9c3ee119022518edd6",
@@ -219,22 +234,6 @@ SUITES = [
         what="without time-machine",
     ),
     Suite(
-        "structlog",
-        "26.1.0",
-        "f63a716cbd1b1291cf7661de7794b455acfa4c43c5bcf1630e6ad5ddc1adb3b7",
-        python="3.12",
-        pytest="8.4.2",
-        requirements=(
-            "pytest-asyncio==1.5.0",
-            "pytest-xdist==3.8.0",
-            "simplejson==4.3.0",
-            "time-machine==3.6.0",
-        ),
-        args=("-n2", "--dist=loadscope"),
-        what="with xdist by scope",
-        allowed=(XDIST_PROCESS,),
-    ),
-    Suite(
         "tenacity",
         "9.2.1",
         "a606b5c808d0cded4a359d5b9932d867ff2a6a6b64d37350260fd01bbdf83839",
@@ -277,7 +276,10 @@ SUITES = [
         "551cb49e88b3722faad780303833bc4fa70685fb1773270fb98b40d39d9fddbf",
         python="3.12",
         pytest="8.4.2",
-        requirements=("setuptools==80.9.0",),
+        requirements=(
+            "mypy==2.4.1",
+            "setuptools==80.9.0",
+        ),
     ),
     Suite(
         "wsproto",

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.parity import added
-from tests.parity.compare import Runner, Told, difference, environment_of
+from tests.parity.compare import Runner, Told, difference, environment_of, pythons
 
 INDEX = "https://pypi.org/simple"
 NAME = "here"
@@ -143,7 +143,7 @@ class Place:
             if not re.fullmatch(self.suite.marked, module.name):
                 module.unlink()
         declared = {
-            "python": self.suite.python,
+            "python": pythons()[self.suite.python],
             "dependencies": self.suite.dependencies,
             # So that both processes have the same modules: hypothesis looks through all of them.
             "env": {"PYTHONPATH": str(self._plugins), "RECORD": os.devnull},
@@ -211,6 +211,8 @@ def compare(place: Place) -> Comparison:
     for allowed in suite.allowed:
         here = [re.sub(allowed.pattern, "", line) for line in here]
         there = [re.sub(allowed.pattern, "", line) for line in there]
+    if suite.distributed:
+        here, there = sorted(here), sorted(there)
     return Comparison(
         plain,
         isolated,
@@ -227,8 +229,6 @@ def _occurs(allowed: Allowed, plain: list[str], isolated: list[str]) -> bool:
 
 def _lines(told: Told, suite: Suite) -> list[str]:
     lines = told.lines + told.printed
-    if suite.distributed:
-        lines.sort()
     if suite.marked:
         # The mark is the one thing that was added to the suite.
         lines = [re.sub(r"'env', |, 'env'(?=\])|(?<=\[)'env'(?=\])", "", line) for line in lines]

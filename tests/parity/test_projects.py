@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.parity import page
-from tests.parity.compare import is_of
+from tests.parity.compare import is_of, pythons
 from tests.parity.projects import FEW, SUITES
 from tests.parity.suites import Comparison, Place, Suite, compare, sdist
-from tests.test_pythons import pythons
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
