@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,9 @@ from pytest_isoenv._files import content_digest, metadata_digest, read_json, wri
 from pytest_isoenv._interpreters import Interpreters
 from pytest_isoenv._process import Processes
 from pytest_isoenv._settings import Settings
-from pytest_isoenv._store import Entry, Store
+from pytest_isoenv._store import Check, Entry, Store, used
 from pytest_isoenv._wanted import intent_of, wanted_of
-from pytest_isoenv.backend import Backend, Wanted
+from pytest_isoenv.backend import Backend, Finding, Wanted
 from pytest_isoenv.environment import Environment, activated, python_of
 from pytest_isoenv.errors import BrokenEnvironment, CommandError
 from pytest_isoenv.pinned import (
@@ -68,6 +69,24 @@ print(json.dumps({
 Notify = Callable[[EnvName], None]
 
 
+@dataclasses.dataclass(frozen=True)
+class Outlook:
+    """What there is for a request: its Python at least.
+
+    ``pinned`` is None where nothing was resolved yet, or where it is resolved anew each time.
+    ``resolution`` is the directory that keeps what was. ``entry`` is the environment if it can be
+    used as it is; if it is ``broken``, why; ``changes`` says what is different from the one that
+    the project had last.
+    """
+
+    interpreter: Interpreter
+    pinned: PinnedEnv | None = None
+    resolution: Path | None = None
+    entry: Entry | None = None
+    broken: str = ""
+    changes: str = ""
+
+
 class Provisioner:
     """Turns requests into environments; the same request twice in a run is one environment.
 
@@ -111,6 +130,50 @@ class Provisioner:
                 self._ready[spec] = self._provision(name, spec)
             return self._ready[spec]
 
+    def look(self, name: EnvName, spec: EnvSpec) -> Outlook:
+        """What there is for a request already; nothing is resolved or built.
+
+        Raises :exc:`~pytest_isoenv.errors.InterpreterNotFound`.
+        """
+        interpreter = self._interpreters.find(spec.python)
+        backend = self._backends[spec.backend]
+        layers = list(self._layers_there(spec))
+        if self._is_ephemeral(spec) or len(layers) < len(spec.beneath):
+            return Outlook(interpreter)
+        packages = _layers.packages(layers)
+        intent = intent_of(backend, wanted_of(spec, interpreter, self._settings, packages))
+        directory = self._store.kept_resolution(intent)
+        kept = _kept(directory)
+        if kept is None:
+            return Outlook(interpreter)
+        pinned = self._pinned(spec, interpreter, kept, layers)
+        entry, broken = self._store.look(pinned.key(), self._check_of(spec.backend))
+        why = "" if entry else self._store.changes(self._label(name), pinned.key_inputs())
+        return Outlook(interpreter, pinned, directory, entry, broken or "", why)
+
+    def _layers_there(self, spec: EnvSpec) -> Iterator[Environment]:
+        """Of the environments that lie beneath, those that are there already."""
+        for name, beneath in spec.beneath:
+            outlook = self.look(name, _layers.fitted(beneath, spec))
+            if outlook.entry is not None and outlook.pinned is not None:
+                yield self._environment(name, outlook.pinned, outlook.entry)
+
+    def diagnose(self) -> Iterator[Finding]:
+        """What the backends say of what they need, those that say anything."""
+        for backend in self._backends.values():
+            diagnose = getattr(backend, "diagnose", None)
+            if diagnose is not None:
+                yield from diagnose(self._settings.installer_environ, self._run)
+
+    def check(self, backend: str, directory: Path, facts: Mapping[str, Any]) -> str | None:
+        """Why a finished environment cannot be used any more; None if it can."""
+        known = self._backends.get(backend)
+        return known.check(directory, facts) if known is not None else None
+
+    def interpreter(self, request: str | None) -> Interpreter:
+        """The Python that answers a request; raises InterpreterNotFound."""
+        return self._interpreters.find(request)
+
     def _provision(self, name: EnvName, spec: EnvSpec) -> Environment:
         interpreter = self._interpreters.find(spec.python)
         layers = [
@@ -151,6 +214,15 @@ class Provisioner:
             text = (wanted.root / Path(spec.lock).expanduser()).read_text(encoding="utf-8")
             _locks.check_python(spec.lock, text, interpreter)
         resolution = self._resolution(name, backend, wanted)
+        return self._pinned(spec, interpreter, resolution, layers)
+
+    def _pinned(
+        self,
+        spec: EnvSpec,
+        interpreter: Interpreter,
+        resolution: Resolution,
+        layers: Sequence[Environment],
+    ) -> PinnedEnv:
         trees = [self._source(path, editable) for path, editable in resolution.trees]
         local = [self._source(path, editable=False) for path in spec.local]
         return PinnedEnv(
@@ -164,6 +236,7 @@ class Provisioner:
         intent = intent_of(backend, wanted)
         kept = None if self._settings.upgrade else _kept(self._store.kept_resolution(intent))
         if kept is not None:
+            used(self._store.kept_resolution(intent))
             return kept
         self._notify(name)
         with self._store.resolution(intent) as directory:
@@ -198,14 +271,20 @@ class Provisioner:
 
         if self._is_ephemeral(pinned.spec):
             return self._store.throw_away(build)
-        backend = self._backends[pinned.spec.backend]
         return self._store.ensure(
             pinned.key(),
             pinned.key_inputs(),
-            label=f"{self._settings.root}\0{name}",
+            label=self._label(name),
             build=build,
-            check=lambda entry: backend.check(entry.directory, entry.facts),
+            check=self._check_of(pinned.spec.backend),
         )
+
+    def _label(self, name: EnvName) -> str:
+        return f"{self._settings.root}\0{name}"
+
+    def _check_of(self, backend: str) -> Check:
+        check = self._backends[backend].check
+        return lambda entry: check(entry.directory, entry.facts)
 
     def _is_ephemeral(self, spec: EnvSpec) -> bool:
         return self._settings.refresh or spec.refresh

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 import threading
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from pytest_isoenv._backends.pylock_text import (
 )
 from pytest_isoenv._files import write_atomically
 from pytest_isoenv._redact import redact
-from pytest_isoenv.backend import Run, Wanted
+from pytest_isoenv.backend import Finding, Run, Wanted
 from pytest_isoenv.environment import python_of
 from pytest_isoenv.errors import BuildError, ResolutionError
 from pytest_isoenv.pinned import PinnedEnv, Resolution, Source, pylock_trees, read_pylock
@@ -266,3 +266,34 @@ def _names_in(directory: Path) -> set[str]:
         return {entry.name for entry in directory.iterdir()}
     except OSError:
         return set()
+
+
+def diagnose(environ: Mapping[str, str], run: Run) -> Iterator[Finding]:
+    """uv itself; and whether the index answers, by resolving what no cache can answer for it."""
+    try:
+        version = run([_uv(), "--version"], purpose="starting uv", failure=BuildError).strip()
+    except (BuildError, OSError) as error:
+        yield Finding("uv", False, str(error), "install it again: pip install --force-reinstall uv")
+        return
+    yield Finding("uv", True, f"{version} ({_uv()})")
+    index = only_index(environ, Index()) or "one of the indexes"
+    if environ.get("UV_OFFLINE", "0") not in ("", "0", "false"):
+        mend = "unset UV_OFFLINE when something new is to be resolved"
+        yield Finding("index", True, f"{index} is not asked: UV_OFFLINE is set", mend)
+        return
+    try:
+        _ask_index(run)
+    except ResolutionError as error:
+        mend = "check the network, the index (UV_DEFAULT_INDEX), its credentials and proxies"
+        yield Finding("index", False, f"{index} does not answer: {error.output}", mend)
+    else:
+        yield Finding("index", True, f"{index} answers")
+
+
+def _ask_index(run: Run) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        question = Path(directory, "requirements.in")
+        question.write_text("pytest\n", encoding="utf-8")
+        options = (*_COMMON, "--no-cache", "--no-deps", "--quiet")
+        command: list[str | Path] = [_uv(), "pip", "compile", *options, question]
+        run(command, purpose="asking the index", failure=ResolutionError)
