@@ -273,7 +273,8 @@ class Run:
         except InterpreterNotFound as error:
             record.error = str(error)
             if spec.missing_interpreter == "skip":
-                pytest.skip(str(error))
+                record.error = error.reason
+                pytest.skip(error.reason)
             raise
         return record.environment
 

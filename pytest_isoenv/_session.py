@@ -279,8 +279,10 @@ class Conductor:
         error = event["error"]
         job.record.error = str(error)
         self._status.ready(job.name)
-        skips = isinstance(error, InterpreterNotFound) and job.spec.missing_interpreter == "skip"
-        self._fail(job, "skipped" if skips else "failed", f"environment {job.name!r}: {error}")
+        outcome = "failed"
+        if isinstance(error, InterpreterNotFound) and job.spec.missing_interpreter == "skip":
+            outcome, job.record.error = "skipped", error.reason
+        self._fail(job, outcome, f"environment {job.name!r}: {job.record.error}")
 
     def _fail(self, job: Job, outcome: str, text: str) -> None:
         """Nothing of the job can run, or go on; while it collects, nobody knows its tests yet."""

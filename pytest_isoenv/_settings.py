@@ -88,8 +88,12 @@ _FOR_INSTALLERS = frozenset(
         "UV_LINK_MODE",
         "UV_NATIVE_TLS",
         "UV_OFFLINE",
+        "UV_PYPY_INSTALL_MIRROR",
+        "UV_PYTHON_CACHE_DIR",
         "UV_PYTHON_DOWNLOADS",
+        "UV_PYTHON_DOWNLOADS_JSON_URL",
         "UV_PYTHON_INSTALL_DIR",
+        "UV_PYTHON_INSTALL_MIRROR",
         "UV_SYSTEM_CERTS",
     }
 )

@@ -55,6 +55,11 @@ def _uv() -> str:
         return str(find_uv_bin())
 
 
+def program() -> str:
+    """Where uv is, for whoever else has something for it to do."""
+    return _uv()
+
+
 def index_inputs(environ: Mapping[str, str]) -> dict[str, str]:
     """The indexes that uv's variables name, without credentials."""
     return {key: redact(environ[key]) for key in _INDEX_VARIABLES if environ.get(key)}
