@@ -9,7 +9,7 @@ import platform
 import shutil
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +35,8 @@ from pytest_isoenv._settings import Settings
 from pytest_isoenv.errors import InterpreterNotFound
 from pytest_isoenv.pinned import Interpreter
 
-# Runs in the interpreter that is probed, on any Python 3.
-_PROBE = """
+#: Runs in the interpreter that is probed, on any Python 3.
+PROBE = """
 import json, os, platform, sys, sysconfig
 
 def full(info):
@@ -180,15 +180,7 @@ class Interpreters:
         # A shim or a virtual environment's Python answers with the interpreter behind it.
         if follow and executable != path and executable.is_file():
             return self._probe(executable, follow=False)
-        markers = tuple(sorted(answer.pop("markers").items()))
-        python = Interpreter(
-            executable=str(path),
-            real_path=str(real),
-            size=stat.st_size,
-            mtime_ns=stat.st_mtime_ns,
-            markers=markers,
-            **answer,
-        )
+        python = described(path, real, answer)
         self._known[str(path)] = {**dataclasses.asdict(python), "machine": _machine()}
         self._keep()
         return python
@@ -203,7 +195,7 @@ class Interpreters:
     def _ask(self, path: Path) -> dict[str, Any] | None:
         try:
             answer = self._processes.run(
-                [path, "-I", "-c", _PROBE], environ=self._settings.worker_environ
+                [path, "-I", "-c", PROBE], environ=self._settings.worker_environ
             )
         except OSError:  # not executable, or of another architecture
             return None
@@ -215,6 +207,15 @@ class Interpreters:
             return None
         complete = isinstance(described, dict) and described.keys() >= _ANSWERED
         return described if complete else None
+
+
+def described(path: Path, real: Path, answer: Mapping[str, Any]) -> Interpreter:
+    """What the answer to :data:`PROBE` says of the interpreter at ``path``."""
+    fields = dict(answer)
+    stat = real.stat()
+    fields["markers"] = tuple(sorted(fields["markers"].items()))
+    fields |= {"executable": str(path), "real_path": str(real)}
+    return Interpreter(size=stat.st_size, mtime_ns=stat.st_mtime_ns, **fields)
 
 
 def _remembered(written: Any) -> Interpreter | None:

@@ -23,6 +23,7 @@ from pytest_isoenv.backend import Backend, Finding, Wanted
 from pytest_isoenv.environment import Environment, activated, python_of
 from pytest_isoenv.errors import BrokenEnvironment, CommandError
 from pytest_isoenv.pinned import (
+    Foreign,
     Interpreter,
     PinnedEnv,
     Resolution,
@@ -71,7 +72,7 @@ Notify = Callable[[EnvName], None]
 
 @dataclasses.dataclass(frozen=True)
 class Outlook:
-    """What there is for a request: its Python at least.
+    """What there is for a request: its Python at least, if it does not bring its own.
 
     ``pinned`` is None where nothing was resolved yet, or where it is resolved anew each time.
     ``resolution`` is the directory that keeps what was. ``entry`` is the environment if it can be
@@ -79,12 +80,21 @@ class Outlook:
     the project had last.
     """
 
-    interpreter: Interpreter
+    interpreter: Interpreter | None
     pinned: PinnedEnv | None = None
     resolution: Path | None = None
     entry: Entry | None = None
     broken: str = ""
     changes: str = ""
+
+    @property
+    def python(self) -> tuple[str, str] | None:
+        """The version and the path of its Python; None for one that it brings when it is built."""
+        if self.entry is not None:
+            return self.entry.facts["python"], str(python_of(self.entry.directory))
+        if self.interpreter is not None:
+            return self.interpreter.version, self.interpreter.executable
+        return None
 
 
 class Provisioner:
@@ -135,8 +145,8 @@ class Provisioner:
 
         Raises :exc:`~pytest_isoenv.errors.InterpreterNotFound`.
         """
-        interpreter = self._interpreters.find(spec.python)
         backend = self._backends[spec.backend]
+        interpreter = self._interpreter_for(spec)
         layers = list(self._layers_there(spec))
         if self._is_ephemeral(spec) or len(layers) < len(spec.beneath):
             return Outlook(interpreter)
@@ -175,7 +185,7 @@ class Provisioner:
         return self._interpreters.find(request)
 
     def _provision(self, name: EnvName, spec: EnvSpec) -> Environment:
-        interpreter = self._interpreters.find(spec.python)
+        interpreter = self._interpreter_for(spec)
         layers = [
             self.environment(beneath, _layers.fitted(below, spec))
             for beneath, below in spec.beneath
@@ -184,6 +194,12 @@ class Provisioner:
         pinned = self._pin(name, spec, interpreter, layers)
         entry = self._enter(name, pinned, layers)
         return self._environment(name, pinned, entry)
+
+    def _interpreter_for(self, spec: EnvSpec) -> Interpreter | None:
+        """The Python that an environment is built on; None where it brings its own."""
+        if self._backends[spec.backend].brings_python:
+            return None
+        return self._interpreters.find(spec.python)
 
     def lock(self, spec: EnvSpec, old: str = "", upgrade: Iterable[str] = ()) -> str:
         """A lock for what is declared: the text of a PEP 751 document, with what it was made for.
@@ -205,12 +221,12 @@ class Provisioner:
         self,
         name: EnvName,
         spec: EnvSpec,
-        interpreter: Interpreter,
+        interpreter: Interpreter | None,
         layers: Sequence[Environment],
     ) -> PinnedEnv:
         backend = self._backends[spec.backend]
         wanted = wanted_of(spec, interpreter, self._settings, _layers.packages(layers))
-        if spec.lock is not None:
+        if spec.lock is not None and interpreter is not None:
             text = (wanted.root / Path(spec.lock).expanduser()).read_text(encoding="utf-8")
             _locks.check_python(spec.lock, text, interpreter)
         resolution = self._resolution(name, backend, wanted)
@@ -219,14 +235,19 @@ class Provisioner:
     def _pinned(
         self,
         spec: EnvSpec,
-        interpreter: Interpreter,
+        interpreter: Interpreter | None,
         resolution: Resolution,
         layers: Sequence[Environment],
     ) -> PinnedEnv:
         trees = [self._source(path, editable) for path, editable in resolution.trees]
         local = [self._source(path, editable=False) for path in spec.local]
         return PinnedEnv(
-            spec, interpreter, resolution.pylocks, (*trees, *local), _layers.beneath(layers)
+            spec,
+            interpreter,
+            resolution.pylocks,
+            (*trees, *local),
+            _layers.beneath(layers),
+            resolution.foreign,
         )
 
     def _resolution(self, name: EnvName, backend: Backend, wanted: Wanted) -> Resolution:
@@ -244,7 +265,7 @@ class Provisioner:
             if kept is None:
                 directory.mkdir(parents=True, exist_ok=True)
                 kept = backend.resolve(wanted, directory, self._run)
-                write_json(directory / "pin.json", {"pylocks": kept.pylocks, "trees": kept.trees})
+                write_json(directory / "pin.json", dataclasses.asdict(kept))
             return kept
 
     def _source(self, text: str, editable: bool) -> Source:
@@ -292,7 +313,7 @@ class Provisioner:
     def _create(self, pinned: PinnedEnv, directory: Path) -> Mapping[str, Any]:
         self._backends[pinned.spec.backend].create(pinned, directory, self._run)
         facts = self._finish(directory, [layer.path for layer in pinned.beneath])
-        if facts["python"] != pinned.interpreter.version:
+        if pinned.interpreter is not None and facts["python"] != pinned.interpreter.version:
             built_with = f"Python {facts['python']}, not {pinned.interpreter.version}"
             raise BrokenEnvironment(str(directory), f"it was built with {built_with}")
         if "pytest" not in facts["packages"]:
@@ -363,4 +384,6 @@ def _kept(directory: Path) -> Resolution | None:
     pin = read_json(directory / "pin.json")
     if not pin:
         return None
-    return Resolution(tuple(pin["pylocks"]), tuple((path, edit) for path, edit in pin["trees"]))
+    foreign = tuple(Foreign(**fields) for fields in pin.get("foreign", []))
+    trees = tuple((path, editable) for path, editable in pin["trees"])
+    return Resolution(tuple(pin["pylocks"]), trees, foreign)

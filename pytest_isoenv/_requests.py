@@ -67,7 +67,14 @@ def read_requests(
         for name in chosen
         for cell in cells
     ]
-    return [part.request(declarations, closer) for part in parts], []
+    requests = [part.request(declarations, closer) for part in parts]
+    problems = [
+        problem
+        for request in requests
+        if request.spec is not None
+        for problem in declarations.refusals(request.spec, where)
+    ]
+    return ([], problems) if problems else (requests, [])
 
 
 def _in_family(given_id: str | None, named: Sequence[str], name: str | None) -> str | None:

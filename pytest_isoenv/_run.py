@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pytest_isoenv import _config, _host, _neighbours, _settings
-from pytest_isoenv._backends import builtin
+from pytest_isoenv._backends import builtin, unsupported_by
 from pytest_isoenv._interrupts import obey_the_others
 from pytest_isoenv._jobs import Job
 from pytest_isoenv._provision import Provisioner
@@ -42,7 +42,11 @@ class Run:
         known = {backend.name for backend in self._backends}
         declared = config.hook.pytest_isoenv_environments(config=config)
         self._declarations = _config.load(
-            config.rootpath, known, declared, locked=config.option.env_locked
+            config.rootpath,
+            known,
+            declared,
+            locked=config.option.env_locked,
+            unsupported=partial(unsupported_by, self._backends),
         )
         self.selector = Selector(self._declarations)
         self.announced = False

@@ -71,6 +71,23 @@ _FOR_INSTALLERS = frozenset(
         "CXXFLAGS",
         "LDFLAGS",
         "PKG_CONFIG_PATH",
+        "MAMBA_ROOT_PREFIX",
+        "CONDA_PKGS_DIRS",
+        "RATTLER_AUTH_FILE",
+        "RATTLER_CACHE_DIR",
+        "PIP_CACHE_DIR",
+        "PIP_CERT",
+        "PIP_CLIENT_CERT",
+        "PIP_DEFAULT_TIMEOUT",
+        "PIP_EXTRA_INDEX_URL",
+        "PIP_FIND_LINKS",
+        "PIP_INDEX_URL",
+        "PIP_KEYRING_PROVIDER",
+        "PIP_NO_INDEX",
+        "PIP_PROXY",
+        "PIP_RETRIES",
+        "PIP_TIMEOUT",
+        "PIP_TRUSTED_HOST",
         "UV_CACHE_DIR",
         "UV_CONCURRENT_BUILDS",
         "UV_CONCURRENT_DOWNLOADS",
@@ -97,7 +114,7 @@ _FOR_INSTALLERS = frozenset(
         "UV_SYSTEM_CERTS",
     }
 )
-_INSTALLER_PREFIXES = ("UV_INDEX_",)
+_INSTALLER_PREFIXES = ("UV_INDEX_", "CONDA_OVERRIDE_")
 
 
 @dataclasses.dataclass(frozen=True)

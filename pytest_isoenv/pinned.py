@@ -112,11 +112,28 @@ class Source:
 
 
 @dataclasses.dataclass(frozen=True)
+class Foreign:
+    """A pinned package that is none of Python's, such as conda's.
+
+    ``text`` is what its backend needs to install the same again, and nobody else reads.
+    """
+
+    name: str
+    version: str
+    digest: str
+    text: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Resolution:
-    """What resolving gave: PEP 751 documents, and the local trees that requirements named."""
+    """What resolving gave: PEP 751 documents, and the local trees that requirements named.
+
+    ``foreign`` are the packages of a backend that has others than Python's.
+    """
 
     pylocks: tuple[str, ...]
     trees: tuple[tuple[str, bool], ...] = ()
+    foreign: tuple[Foreign, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,13 +147,23 @@ class Beneath:
 
 @dataclasses.dataclass(frozen=True)
 class PinnedEnv:
-    """An environment with nothing left open: the same pins give the same content anywhere."""
+    """An environment with nothing left open: the same pins give the same content anywhere.
+
+    ``interpreter`` is None where the environment brings its own, as one of ``foreign``.
+    """
 
     spec: EnvSpec
-    interpreter: Interpreter
+    interpreter: Interpreter | None
     pylocks: tuple[str, ...]
     sources: tuple[Source, ...]
     beneath: tuple[Beneath, ...] = ()
+    foreign: tuple[Foreign, ...] = ()
+
+    @property
+    def base(self) -> Interpreter:
+        """The interpreter that it is built on; only for an environment that brings none."""
+        assert self.interpreter is not None
+        return self.interpreter
 
     @property
     def artefacts(self) -> list[Artefact]:
@@ -149,7 +176,12 @@ class PinnedEnv:
 
         The values of variables may be secrets: only their hashes stand here.
         """
-        inputs = {"schema": SCHEMA, "backend": self.spec.backend, **self.interpreter.key_inputs()}
+        inputs = {"schema": SCHEMA, "backend": self.spec.backend}
+        inputs |= self.interpreter.key_inputs() if self.interpreter is not None else {}
+        for package in self.foreign:
+            inputs[f"package {self.spec.backend}:{package.name}"] = (
+                f"{package.version} {package.digest}"
+            )
         for artefact in self.artefacts:
             inputs[f"package {artefact.name}"] = f"{artefact.version} {artefact.digest}"
         for source in self.sources:
