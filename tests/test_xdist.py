@@ -96,6 +96,14 @@ def test_a_process_that_gets_no_test_lets_its_environments_session_end(pytester)
     assert (pytester.path / "log.txt").read_text().split() == ["over", "over"]
 
 
+def test_an_option_that_no_environment_knows_is_an_error(pytester):
+    pytester.makefile(".yaml", isoenv="environments: {old: {dependencies: [lib==1.0]}}")
+    pytester.makepyfile(test_it="def test_it(): pass")
+    result, _ = report(pytester, "-n2", "--in-env=old", "--nonsense")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*unrecognized arguments: --nonsense*"])
+
+
 def test_fixtures_torn_down_late_are_not_lost(pytester):
     pytester.makepyfile(
         test_it="""
