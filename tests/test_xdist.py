@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
 
 import pytest
+
+from tests.parity.compare import make_environment
 
 SUITE = """
     import pytest
@@ -140,3 +148,53 @@ def test_a_crash_of_an_environments_process_fails_its_test_alone(pytester):
     result, environments = report(pytester, "-n1")
     result.assert_outcomes(passed=3, failed=1)
     assert environments["lib-1.0"]["tests"]["test_it.py::test_it[1]"] == "failed"
+
+
+@pytest.fixture(scope="module")
+def asyncssh(tmp_path_factory):
+    """An interpreter that has asyncssh."""
+    if shutil.which("ssh") is None:
+        pytest.skip("there is no ssh client")
+    python = getattr(sys, "_base_executable", sys.executable)
+    directory = tmp_path_factory.mktemp("asyncssh")
+    options = ("--cache-dir", directory / "cache", "asyncssh==2.24.1")
+    return make_environment(directory / "environment", python, *options) / "bin" / "python"
+
+
+@pytest.fixture
+def loopback(asyncssh, tmp_path, monkeypatch, index):
+    """The configuration with which ssh reaches a server of this test's, as ``loopback``."""
+    monkeypatch.setenv("UV_DEFAULT_INDEX", index.url)
+    with subprocess.Popen(
+        [asyncssh, Path(__file__).parent / "sshd.py", tmp_path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout.readline() == "ready\n"
+        yield tmp_path / "ssh_config"
+        process.stdin.close()
+
+
+@pytest.mark.network
+@pytest.mark.parametrize("args", [[], ["--in-env=all"]], ids=["marks", "in-env"])
+def test_over_ssh_outcomes_are_the_same(pytester, tmp_path, loopback, args):
+    text = textwrap.dedent(SUITE)
+    suite = pytester.mkdir("suite")
+    (suite / "pytest.ini").write_text("[pytest]\n")
+    (suite / "isoenv.yaml").write_text(
+        "environments: {old: {dependencies: [lib==1.0]}, new: {dependencies: [lib==2.0]}}"
+    )
+    (suite / "test_it.py").write_text(re.sub("@pytest.mark.env.*\n", "", text) if args else text)
+    _, here = report(pytester, *args, suite)
+    there = tmp_path / "there"
+    remote = f"ssh=loopback//ssh_config={loopback}//python={sys.executable}//chdir={there}"
+    result, environments = report(
+        pytester, *args, "--dist=load", f"--tx=2*{remote}", f"--rsyncdir={suite}", suite
+    )
+    assert (there / "suite" / "test_it.py").exists()
+    tests = {name: environment["tests"] for name, environment in environments.items()}
+    assert tests == {name: environment["tests"] for name, environment in here.items()}
+    assert len(tests) > 1
+    assert result.ret == 1
+    assert {environment["provisioned"] for environment in environments.values()} == {"cached"}
