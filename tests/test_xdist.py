@@ -70,6 +70,38 @@ def test_an_environment_is_built_once_for_all_processes(pytester):
     assert {env["provisioned"] for env in environments.values()} == {"cached"}
 
 
+@pytest.mark.parametrize(
+    ("declared", "args"),
+    [("", ["--env-refresh"]), (", refresh: true", [])],
+    ids=["option", "declared"],
+)
+def test_a_throw_away_environment_is_built_once_for_all_processes(
+    pytester, own_cache, declared, args
+):
+    pytester.makefile(
+        ".yaml", isoenv=f"environments: {{old: {{dependencies: [lib==1.0]{declared}}}}}"
+    )
+    pytester.makepyfile(
+        test_it="""
+        import pytest, sys
+
+        @pytest.mark.env("old")
+        @pytest.mark.parametrize("case", range(2))
+        def test_it(case):
+            import lib
+            with open("prefixes.txt", "a") as file:
+                file.write(sys.prefix + "\\n")
+        """
+    )
+    result, environments = report(pytester, "-n2", "--dist=each", *args)
+    result.assert_outcomes(passed=4)
+    assert environments["old"]["provisioned"] == "ephemeral"
+    prefixes = (pytester.path / "prefixes.txt").read_text().split()
+    assert prefixes == [environments["old"]["path"]] * 4
+    assert [*own_cache.glob("v1/ephemeral/*")] == []
+    assert not (own_cache / "v1" / "environments").exists()
+
+
 def test_a_whole_suite_in_two_environments_is_distributed(pytester):
     pytester.makefile(
         ".yaml",
