@@ -6,6 +6,8 @@ import dataclasses
 import json
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +116,7 @@ class Provisioner:
         self._notify = notify
         self._processes = Processes()
         self._store = Store(settings.cache)
+        self._fresh = Store(settings.shared) if settings.shared else None
         self._interpreters = Interpreters(settings, self._processes, self._store.interpreters)
         self._lock = threading.Lock()
         self._locks: dict[EnvSpec, threading.Lock] = {}
@@ -121,12 +124,18 @@ class Provisioner:
 
     def stop(self) -> None:
         """End what is being built: the run was interrupted."""
-        self._store.stop()
+        for store in filter(None, (self._store, self._fresh)):
+            store.stop()
         self._processes.stop()
 
     def close(self) -> None:
         """Remove what was ephemeral."""
         self._store.close()
+
+    @cached_property
+    def shared(self) -> Path:
+        """Where other processes of this run may keep ephemeral environments until it is over."""
+        return self._store.ephemeral()
 
     def environment(self, name: EnvName, spec: EnvSpec) -> Environment:
         """The environment for a request, cached or built now.
@@ -251,17 +260,19 @@ class Provisioner:
         )
 
     def _resolution(self, name: EnvName, backend: Backend, wanted: Wanted) -> Resolution:
-        if self._is_ephemeral(wanted.spec):
+        store = self._store_for(wanted.spec)
+        if store is None:
             self._notify(name)
             return backend.resolve(wanted, self._store.ephemeral(), self._run)
         intent = intent_of(backend, wanted)
-        kept = None if self._settings.upgrade else _kept(self._store.kept_resolution(intent))
+        anew = self._settings.upgrade and store is self._store
+        kept = None if anew else _kept(store.kept_resolution(intent))
         if kept is not None:
-            used(self._store.kept_resolution(intent))
+            used(store.kept_resolution(intent))
             return kept
         self._notify(name)
-        with self._store.resolution(intent) as directory:
-            kept = None if self._settings.upgrade else _kept(directory)
+        with store.resolution(intent) as directory:
+            kept = None if anew else _kept(directory)
             if kept is None:
                 directory.mkdir(parents=True, exist_ok=True)
                 kept = backend.resolve(wanted, directory, self._run)
@@ -290,15 +301,17 @@ class Provisioner:
             _layers.refuse_overlaps(facts["own"], layers)
             return facts
 
-        if self._is_ephemeral(pinned.spec):
+        store = self._store_for(pinned.spec)
+        if store is None:
             return self._store.throw_away(build)
-        return self._store.ensure(
+        entry = store.ensure(
             pinned.key(),
             pinned.key_inputs(),
             label=self._label(name),
             build=build,
             check=self._check_of(pinned.spec.backend),
         )
+        return entry if store is self._store else replace(entry, provisioned="ephemeral")
 
     def _label(self, name: EnvName) -> str:
         return f"{self._settings.root}\0{name}"
@@ -309,6 +322,10 @@ class Provisioner:
 
     def _is_ephemeral(self, spec: EnvSpec) -> bool:
         return self._settings.refresh or spec.refresh
+
+    def _store_for(self, spec: EnvSpec) -> Store | None:
+        """Where it is kept; None if it is ephemeral, and no other process is to have it."""
+        return self._fresh if self._is_ephemeral(spec) else self._store
 
     def _create(self, pinned: PinnedEnv, directory: Path) -> Mapping[str, Any]:
         self._backends[pinned.spec.backend].create(pinned, directory, self._run)

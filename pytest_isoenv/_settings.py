@@ -125,7 +125,8 @@ class Settings:
     environments that are built and run at once; ``timeout`` is how long (seconds) one may give no
     sign of life while it has something to do, None for ever. With ``refresh`` every environment is
     ephemeral; with ``upgrade`` kept resolutions are made anew. ``outputs`` are files that the run
-    writes, and so no part of what it tests.
+    writes, and so no part of what it tests. ``shared`` is where the processes of one run keep
+    ephemeral environments together; None where a process has its own.
     """
 
     root: Path
@@ -136,6 +137,7 @@ class Settings:
     environ: Mapping[str, str]
     outputs: frozenset[Path] = frozenset()
     timeout: float | None = None
+    shared: Path | None = None
 
     @property
     def addopts(self) -> str:
@@ -176,6 +178,7 @@ def gather(
     upgrade: bool = False,
     timeout: float | None = None,
     outputs: Iterable[Path] = (),
+    shared: Path | None = None,
 ) -> Settings:
     """The settings of this process; what is not given is found out.
 
@@ -190,6 +193,7 @@ def gather(
         timeout=timeout,
         environ=dict(os.environ),
         outputs=frozenset(outputs),
+        shared=shared,
     )
 
 
