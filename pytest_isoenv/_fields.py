@@ -6,7 +6,10 @@ Config files and markers share this one table, so a key means the same in both.
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import difflib
+import posixpath
+import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,16 +17,23 @@ from typing import Any
 from packaging.dependency_groups import DependencyGroupResolver
 from packaging.errors import ExceptionGroup
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
 from pytest_isoenv._redact import redact
 from pytest_isoenv.errors import Problem
+from pytest_isoenv.pinned import parse_pylock
 from pytest_isoenv.spec import (
     MISSING_INTERPRETER_CHOICES,
+    PRERELEASE_CHOICES,
     PROJECT_CHOICES,
+    RESOLUTION_CHOICES,
     Layer,
     is_path,
 )
+
+# A span of time as uv writes it, or as ISO 8601 does.
+_SPAN = re.compile(r"P(\d+[YMWD])+|\d+ ?(hours?|days?|weeks?|months?|years?)")
 
 
 class InvalidValueError(ValueError):
@@ -32,17 +42,31 @@ class InvalidValueError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Surroundings:
-    """What the rules of some fields look at: the rootdir, and the project that lies in it.
+    """What the rules of some fields look at: where the file lies, and the project there.
 
+    ``home`` is the file's directory, relative to the rootdir ``root``: relative paths start there.
     ``backends`` are the names of those that are installed. ``extras`` is None where the project
     computes them at build time, so nobody can say.
     """
 
     root: Path
+    home: str = ""
     has_project: bool = False
     extras: frozenset[str] | None = frozenset()
     groups: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     backends: frozenset[str] = frozenset({"uv"})
+
+    @property
+    def directory(self) -> Path:
+        """Where relative paths of the file start."""
+        return self.root / self.home
+
+    def rooted(self, text: str) -> str:
+        """A path of the file as one that starts from the rootdir."""
+        if not self.home or text.startswith("~") or Path(text).is_absolute():
+            return text
+        path = posixpath.normpath(posixpath.join(self.home, text))
+        return path if path.startswith(".") else f"./{path}"
 
 
 def choices(value: str, known: Iterable[str]) -> str:
@@ -54,15 +78,18 @@ def choices(value: str, known: Iterable[str]) -> str:
 
 
 def parse_layer(
-    fields: Mapping[str, Any], where: str, around: Surroundings
+    fields: Mapping[str, Any], where: str, around: Surroundings, also: Iterable[str] = ()
 ) -> tuple[Layer, list[Problem]]:
-    """Read one declaration's fields; what is wrong comes back as problems, all of them."""
+    """Read one declaration's fields; what is wrong comes back as problems, all of them.
+
+    ``also`` are keys that may stand beside them, for the message about one that may not.
+    """
     values: dict[str, Any] = {}
     problems: list[Problem] = []
     # Groups first: what the declaration's own dependencies say of a package wins over its groups.
     for key, value in sorted(fields.items(), key=lambda field: field[0] != "groups"):
         if key not in FIELDS:
-            known = choices(str(key), FIELDS)
+            known = choices(str(key), [*FIELDS, *also])
             problems.append(Problem(where, f"unknown key {key!r}; the keys are: {known}"))
             continue
         attribute, parse = FIELDS[key]
@@ -72,7 +99,7 @@ def parse_layer(
             problems.append(Problem(f"{where}.{key}", str(error)))
             continue
         values[attribute] = values.get(attribute, ()) + parsed if key in _ADDING else parsed
-    return Layer(**values), problems
+    return Layer(home=around.home, **values), problems
 
 
 def _text(value: Any, around: Surroundings) -> str:
@@ -88,7 +115,14 @@ def _python(value: Any, around: Surroundings) -> str:
         )
     text = _text(value, around)
     if is_path(text):
-        _existing(text, around)
+        return _existing(text, around)
+    if text[0] in "<>=!~":
+        try:
+            SpecifierSet(text)
+        except InvalidSpecifier:
+            raise InvalidValueError(
+                f"{text!r} is no range of versions such as '>=3.10,<3.13' (PEP 440)"
+            ) from None
     return text
 
 
@@ -115,7 +149,7 @@ def _project(value: Any, around: Surroundings) -> str:
     choice = _choice(*PROJECT_CHOICES)(value, around)
     if choice != "none" and not around.has_project:
         raise InvalidValueError(
-            f"{choice!r} needs a project, but {around.root} has no pyproject.toml with a "
+            f"{choice!r} needs a project, but {around.directory} has no pyproject.toml with a "
             f"[project] or [build-system] table, and no setup.py"
         )
     return choice
@@ -134,13 +168,9 @@ def _requirements(value: Any, around: Surroundings) -> tuple[str, ...]:
 def requirement(text: str, around: Surroundings) -> str:
     """A PEP 508 requirement, normalised, or the path of something that can be installed."""
     if is_path(text):
-        _existing(text.partition("[")[0], around)
-        return text  # as it is written: without its "./" it would be the name of a package
-    if redact(text) != text:
-        raise InvalidValueError(
-            f"{text!r} has credentials in its URL, which would be kept; give them to the installer "
-            f"by a netrc file, a keyring, or the variables of its index"
-        )
+        path, bracket, extras = text.partition("[")
+        return f"{_existing(path, around)}{bracket}{extras}"
+    _without_credentials(text)
     try:
         return str(Requirement(text))
     except InvalidRequirement as error:
@@ -151,17 +181,31 @@ def requirement(text: str, around: Surroundings) -> str:
 
 
 def _paths(value: Any, around: Surroundings) -> tuple[str, ...]:
-    return tuple(str(_existing(text, around)) for text in _texts(value, around))
+    return tuple(_existing(text, around) for text in _texts(value, around))
 
 
-def _existing(text: str, around: Surroundings) -> Path:
+def _existing(text: str, around: Surroundings) -> str:
+    """The path as it is written: without its "./" it might be the name of a package."""
     try:
-        path = Path(text.strip()).expanduser()
+        path = around.directory / Path(text.strip()).expanduser()
     except RuntimeError as error:  # ~nobody
         raise InvalidValueError(f"{text!r}: {error}") from None
-    if not (around.root / path).exists():
-        raise InvalidValueError(f"{text!r} does not exist below {around.root}")
-    return path
+    if not path.exists():
+        raise InvalidValueError(f"{text!r} does not exist below {around.directory}")
+    return around.rooted(text.strip())
+
+
+def _directories(value: Any, around: Surroundings) -> tuple[str, ...]:
+    return tuple(around.rooted(text) for text in _texts(value, around))
+
+
+def _without_credentials(text: str) -> str:
+    if redact(text) != text:
+        raise InvalidValueError(
+            f"{text!r} has credentials in its URL, which would be kept; give them to the installer "
+            f"by a netrc file, a keyring, or the variables of its index"
+        )
+    return text
 
 
 def _read(path: Path) -> str:
@@ -171,16 +215,86 @@ def _read(path: Path) -> str:
         raise InvalidValueError(f"{str(path)!r} cannot be read: {error}") from None
 
 
-def _lock(value: Any, around: Surroundings) -> str:
+def _file(value: Any, around: Surroundings) -> str:
+    """A file whose text will be given to an installer, and kept."""
     path = _existing(_text(value, around), around)
-    if redact(_read(around.root / path)) != _read(around.root / path):
-        raise InvalidValueError(f"{str(path)!r} has credentials in its URLs; make it without them")
-    name = path.name
+    text = _read(around.root / Path(path).expanduser())
+    if redact(text) != text:
+        raise InvalidValueError(f"{str(value)!r} has credentials in its URLs; make it without them")
+    return path
+
+
+def _files(value: Any, around: Surroundings) -> tuple[str, ...]:
+    texts = [value] if isinstance(value, str) else _texts(value, around)
+    return tuple(_file(text, around) for text in texts)
+
+
+def _lock(value: Any, around: Surroundings) -> str:
+    path = _file(value, around)
+    name = Path(path).name
     if not (name == "pylock.toml" or (name.startswith("pylock.") and name.endswith(".toml"))):
         raise InvalidValueError(
-            f"{str(value)!r} is not named pylock.toml or pylock.<name>.toml, as PEP 751 asks"
+            f"{str(value)!r} is not named pylock.toml or pylock.<name>.toml, as PEP 751 asks; "
+            f"files with requirements are named by requirements:"
         )
-    return str(path)
+    try:
+        parse_pylock(_read(around.root / Path(path).expanduser()))
+    except ValueError as error:
+        raise InvalidValueError(f"{str(value)!r} is no lock file (PEP 751): {error}") from None
+    return path
+
+
+def _bounds(value: Any, around: Surroundings) -> tuple[str, ...]:
+    """Constraints or overrides: requirements, and files with one on each line."""
+    found: list[str] = []
+    for text in _texts(value, around):
+        if is_path(text) or text.endswith((".txt", ".in")):
+            path = _file(text, around)
+            lines = _read(around.root / Path(path).expanduser()).splitlines()
+            stripped = [re.sub(r"(^|\s)#.*", "", line).strip() for line in lines]
+            found += [_bound(line, around) for line in stripped if line]
+        else:
+            found.append(_bound(text, around))
+    return tuple(found)
+
+
+def _bound(text: str, around: Surroundings) -> str:
+    if is_path(text):
+        raise InvalidValueError(f"{text!r} is a path; a version of a package is expected here")
+    return requirement(text, around)
+
+
+def _url(value: Any, around: Surroundings) -> str:
+    text = _without_credentials(_text(value, around))
+    if not re.match(r"([\w.-]+=)?(https?|file)://", text):
+        raise InvalidValueError(f"{text!r} is not the URL of an index, nor NAME=URL")
+    return text
+
+
+def _urls(value: Any, around: Surroundings) -> tuple[str, ...]:
+    return tuple(_url(text, around) for text in _texts(value, around))
+
+
+def _links(value: Any, around: Surroundings) -> tuple[str, ...]:
+    return tuple(
+        _url(text, around) if "://" in text else _existing(text, around)
+        for text in _texts(value, around)
+    )
+
+
+def _moment(value: Any, around: Surroundings) -> str:
+    if isinstance(value, datetime.date):  # YAML and TOML know dates
+        return value.isoformat()
+    text = _text(value, around)
+    try:
+        datetime.datetime.fromisoformat(re.sub("Z$", "+00:00", text))
+    except ValueError:
+        if not _SPAN.fullmatch(text):
+            raise InvalidValueError(
+                f"{text!r} is neither a date such as '2026-01-31', a moment such as "
+                f"'2026-01-31T12:00:00Z', nor a span such as '30 days'"
+            ) from None
+    return text
 
 
 def _variables(value: Any, around: Surroundings) -> tuple[tuple[str, str], ...]:
@@ -228,13 +342,26 @@ FIELDS: Mapping[str, tuple[str, Callable[[Any, Surroundings], Any]]] = {
     "python": ("python", _python),
     "dependencies": ("requirements", _requirements),
     "groups": ("requirements", _groups),
+    "requirements": ("requirement_files", _files),
+    "constraints": ("constraints", _bounds),
+    "overrides": ("overrides", _bounds),
+    "resolution": ("resolution", _choice(*RESOLUTION_CHOICES)),
+    "prerelease": ("prerelease", _choice(*PRERELEASE_CHOICES)),
+    "index": ("index", _url),
+    "extra-indexes": ("extra_indexes", _urls),
+    "find-links": ("find_links", _links),
+    "exclude-newer": ("exclude_newer", _moment),
     "extras": ("extras", _extras),
     "project": ("project", _project),
     "local": ("local", _paths),
     "lock": ("lock", _lock),
+    "layers": ("layers", _texts),
     "env": ("variables", _variables),
-    "prepend-paths": ("prepend_paths", _texts),
+    "prepend-paths": ("prepend_paths", _directories),
     "refresh": ("refresh", _flag),
     "backend": ("backend", _backend),
+    "channels": ("channels", _texts),
+    "conda-dependencies": ("conda_dependencies", _texts),
+    "conda-environment": ("conda_environment", _file),
     "missing-interpreter": ("missing_interpreter", _choice(*MISSING_INTERPRETER_CHOICES)),
 }

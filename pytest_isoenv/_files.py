@@ -30,6 +30,9 @@ _NOT_SOURCE = frozenset(
 # What building leaves beside the sources: only at the top, where build backends put it.
 _BUILD_OUTPUT = frozenset({"build", "dist"})
 
+# A project's files that its metadata may come from; its code does not change what it depends on.
+_METADATA = ("pyproject.toml", "setup.py", "setup.cfg", "*requirements*.txt", "requirements/*.txt")
+
 
 def write_atomically(path: Path, text: str) -> None:
     """Write a file so that readers, and a machine that loses power, see the old or the new one."""
@@ -93,3 +96,12 @@ def _source_files(tree: Path) -> Iterator[Path]:
             unwanted = name.endswith((".pyc", ".pyo")) or name.startswith(".coverage")
             if not unwanted and file.is_file():
                 yield file
+
+
+def metadata_digest(path: Path) -> str:
+    """Over what decides the dependencies of a project, or over a file."""
+    if path.is_file():
+        return content_digest(path)
+    files = sorted({file for pattern in _METADATA for file in path.glob(pattern)})
+    told = "\n".join(f"{file.name} {content_digest(file)}" for file in files)
+    return hashlib.sha256(told.encode()).hexdigest()[:20]

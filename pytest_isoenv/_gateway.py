@@ -21,7 +21,7 @@ from typing import Any, cast
 import execnet
 from execnet import gateway_base, gateway_bootstrap
 
-from pytest_isoenv._process import abort, describe_ending, interrupt, kill_group, spawn
+from pytest_isoenv._process import abort, describe_ending, interrupt, kill_group, spawn, terminate
 from pytest_isoenv.environment import Environment
 from pytest_isoenv.errors import WorkerError
 
@@ -40,6 +40,8 @@ Deliver = Callable[["Event | None"], None]
 _TAIL = 8192
 # How long the last words of a process that has gone may take to arrive (seconds).
 _LAG = 2.0
+# How long a debugger may take to go before it is told again (seconds).
+_REMINDER = 0.5
 # After these events a worker waits for the host; after all others it has something to do.
 _WAITS = ("items", "terminal wanted", "finish")
 # What a test that hangs may send for ever.
@@ -89,6 +91,7 @@ class Worker:
         self.over = threading.Event()
         self.paused = threading.Event()
         self.awaits_selection = False
+        self._has_terminal = False
         self.timed_out = 0.0
         self._busy_since: float | None = None
         self._popen = spawn(
@@ -136,6 +139,8 @@ class Worker:
         self._note_life(event)
         if event["kind"] == "hello":
             self._check(event)
+        if event["kind"] == "terminal back":
+            self._has_terminal = False
         if event["kind"] == "items":
             self.awaits_selection = True
             self.paused.set()
@@ -184,6 +189,7 @@ class Worker:
 
     def lend_terminal(self) -> None:
         """What a worker asked for: until it says so, the terminal is its own."""
+        self._has_terminal = True
         self._command({"terminal": True})
         self._busy_since = None
 
@@ -206,15 +212,33 @@ class Worker:
             self.kill()
 
     def interrupt(self) -> None:
-        """What Ctrl-C does: fixtures are torn down, then the session ends."""
-        if not self.dismiss():
+        """Pass on a Ctrl-C: a debugger may have a use for it."""
+        interrupt(self._popen)
+
+    def stop(self) -> None:
+        """Let fixtures be torn down and the session end, even if it is in a debugger."""
+        if self._has_terminal:
+            terminate(self._popen)
+        elif not self.dismiss():
             interrupt(self._popen)
+
+    def wait_until_over(self, timeout: float) -> None:
+        """Wait (seconds) for the end of a session that has been stopped."""
+        deadline = time.monotonic() + timeout
+        while not self.over.wait(max(0.0, min(_REMINDER, deadline - time.monotonic()))):
+            if time.monotonic() > deadline:
+                return
+            if self._has_terminal:
+                # Python hears of no signal that comes just before it begins to wait for a line.
+                terminate(self._popen)
 
     def dismiss(self) -> bool:
         """Let a worker that waits for a selection end without a test; whether it was one."""
         waits = self.awaits_selection
         if waits:
             self.select([])
+            if self._steps:
+                self.last_step()
         return waits
 
     def kill(self) -> None:
@@ -277,7 +301,9 @@ def _bootstrap(pipes: gateway_base.IO) -> None:
         f"exec(compile({inspect.getsource(gateway_base)!r}, '<execnet>', 'exec'), globals())",
         "io = init_popen_io(get_execmodel('main_thread_only'))",
         "io.write(b'1')",
-        "import types; base = types.SimpleNamespace(**globals())",
+        # Kept, for a test may replace what the module has.
+        "import types; struct = types.SimpleNamespace(**vars(struct))",
+        "base = types.SimpleNamespace(**globals())",
         f"exec(compile({_source('gateway')!r}, '<isoenv>', 'exec'), globals())",
         "serve(base, io)",
     )

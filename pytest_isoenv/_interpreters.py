@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import platform
 import re
 import shutil
 import sys
@@ -21,14 +22,34 @@ from pytest_isoenv.spec import is_path
 
 # Runs in the interpreter that is probed, on any Python 3.
 _PROBE = """
-import json, platform, sys, sysconfig
+import json, os, platform, sys, sysconfig
+
+def full(info):
+    text = "%d.%d.%d" % info[:3]
+    return text if info.releaselevel == "final" else text + info.releaselevel[0] + str(info.serial)
+
+version = platform.python_version()
 print(json.dumps({
     "executable": getattr(sys, "_base_executable", None) or sys.executable,
-    "version": platform.python_version(),
+    "version": version,
     "implementation": sys.implementation.name,
     "abi": sysconfig.get_config_var("SOABI") or sys.implementation.cache_tag or "",
     "platform": sysconfig.get_platform(),
     "libc": " ".join(platform.libc_ver()),
+    "markers": {
+        "implementation_name": sys.implementation.name,
+        "implementation_version": full(sys.implementation.version),
+        "os_name": os.name,
+        "platform_machine": platform.machine(),
+        "platform_python_implementation": platform.python_implementation(),
+        "platform_release": platform.release(),
+        "platform_system": platform.system(),
+        "platform_version": platform.version(),
+        # A build between two releases calls itself "3.13.0+", which is no version (PEP 440).
+        "python_full_version": version + "local" if version.endswith("+") else version,
+        "python_version": ".".join(platform.python_version_tuple()[:2]),
+        "sys_platform": sys.platform,
+    },
 }))
 """
 
@@ -125,18 +146,20 @@ class Interpreters:
         # A shim or a virtual environment's Python answers with the interpreter behind it.
         if executable.is_file() and executable.resolve() != real:
             return self._probe(executable)
+        markers = tuple(sorted(answer.pop("markers").items()))
         python = Interpreter(
             executable=str(path),
             real_path=str(real),
             size=stat.st_size,
             mtime_ns=stat.st_mtime_ns,
+            markers=markers,
             **answer,
         )
-        self._known[str(path)] = dataclasses.asdict(python)
+        self._known[str(path)] = {**dataclasses.asdict(python), "machine": _machine()}
         write_json(self._memory, self._known)
         return python
 
-    def _ask(self, path: Path) -> dict[str, str] | None:
+    def _ask(self, path: Path) -> dict[str, Any] | None:
         try:
             answer = self._processes.run(
                 [path, "-I", "-c", _PROBE], environ=self._settings.worker_environ
@@ -146,18 +169,30 @@ class Interpreters:
         if answer.status != 0:
             return None
         try:
-            described: dict[str, str] = json.loads(answer.stdout)
+            described: dict[str, Any] = json.loads(answer.stdout)
         except ValueError:
             return None
         return described
 
 
-def _remembered(fields: Any) -> Interpreter | None:
-    """A probe as it was written down; None if another version wrote something else."""
+def _remembered(written: Any) -> Interpreter | None:
+    """A probe as it was written down; None if another version wrote something else.
+
+    Nor does it hold on another machine, or after the system's own upgrade: markers speak of both.
+    """
     try:
-        return Interpreter(**fields)
-    except TypeError:
+        fields = dict(written)
+        if fields.pop("machine") != _machine():
+            return None
+        markers = tuple((name, text) for name, text in fields.pop("markers"))
+        return Interpreter(markers=markers, **fields)
+    except (KeyError, TypeError, ValueError):
         return None
+
+
+def _machine() -> str:
+    """The system that probes hold for."""
+    return f"{platform.machine()} {platform.release()} {platform.version()}"
 
 
 def _executables() -> Iterator[Path]:

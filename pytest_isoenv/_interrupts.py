@@ -35,17 +35,32 @@ def deferred(wake: Callable[[], None]) -> Iterator[None]:
         signal.signal(signal.SIGINT, usual)
 
 
+class _PassedOn:
+    """A handler of SIGINT that is somebody else's; ``beneath`` is the one before it."""
+
+    def __init__(self, to: Callable[[], None]) -> None:
+        self._to = to
+        self.beneath = signal.getsignal(signal.SIGINT)
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        self._to()
+
+
 @contextlib.contextmanager
 def passed_on(to: Callable[[], None]) -> Iterator[None]:
-    """While this lasts, SIGINT is somebody else's: ``to`` is called with each."""
+    """While this lasts, SIGINT is somebody else's: ``to`` is called with each.
+
+    The others are not: see :func:`obey_the_others`.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    usual = signal.signal(signal.SIGINT, lambda number, frame: to())
+    handler = _PassedOn(to)
+    signal.signal(signal.SIGINT, handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, usual)
+        signal.signal(signal.SIGINT, handler.beneath)
 
 
 def obey_the_others() -> Callable[[], None]:
@@ -59,6 +74,8 @@ def obey_the_others() -> Callable[[], None]:
 
     def handler(number: int, frame: FrameType | None) -> None:
         interrupt = signal.getsignal(signal.SIGINT)
+        if isinstance(interrupt, _PassedOn):
+            interrupt = interrupt.beneath
         if callable(interrupt):
             interrupt(number, frame)
         else:

@@ -37,7 +37,7 @@ class Launch:
             "cwd_on_path": _options.runs_as_module(),
             "arguments": [str(argument) for argument in config.invocation_params.args],
             "positional": _host.positional(config),
-            "options": _options.forwarded(config),
+            "options": [*_options.forwarded(config), *_options.seed(config)],
             "wanted_plugins": _options.wanted_plugins(config),
             "markers": [line for line in config.getini("markers") if line.startswith("env(")],
             "hooks": _hooks(config),

@@ -21,15 +21,19 @@ def asked(config: pytest.Config) -> list[str]:
     return [option for name, option in _LISTING.items() if config.getoption(name, False)]
 
 
-def show(config: pytest.Config, environments: Iterable[Environment]) -> int:
-    """Write what each environment lists; returns the worst exit code."""
+def show(config: pytest.Config, environments: Iterable[Environment], addopts: str) -> int:
+    """Write what each environment lists; returns the worst exit code.
+
+    ``addopts`` is what the shell adds to the command line: it is among the options forwarded.
+    """
     writer = config.get_terminal_writer()
     options = [argument for _, arguments in _options.forwarded(config) for argument in arguments]
     options += _selecting(config)
     worst = 0
     for environment in environments:
-        # Options that the shell adds are among those forwarded.
-        variables = {**environment.environ, "COLUMNS": str(writer.fullwidth), "PYTEST_ADDOPTS": ""}
+        variables = {**environment.environ, "COLUMNS": str(writer.fullwidth)}
+        if variables.get("PYTEST_ADDOPTS") == addopts:
+            del variables["PYTEST_ADDOPTS"]
         ended = environment.run(
             ["python", "-m", "pytest", *options, *asked(config), *_host.positional(config)],
             cwd=config.invocation_params.dir,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 
 # syrupy's options, by their destinations.
@@ -18,11 +20,16 @@ def check(config: pytest.Config) -> None:
         )
 
 
-def hold_back(config: pytest.Config) -> None:
+def hold_back(config: pytest.Config, here: Iterable[pytest.Item]) -> None:
     """Tests have run in environments: a plugin there has judged what they did.
 
-    To the host's own syrupy, snapshots that they use look unused.
+    To the host's own syrupy, snapshots that they use look unused. If no test ``here``, on the
+    host, has to do with snapshots, syrupy has nothing to say.
     """
-    if hasattr(config.option, _UPDATE):
+    if not hasattr(config.option, _UPDATE):
+        return
+    if any("snapshot" in getattr(item, "fixturenames", ()) for item in here):
         setattr(config.option, _KEEP_UNUSED, True)
         config.option.warn_unused_snapshots = True
+    elif config.pluginmanager.hasplugin("syrupy"):
+        config.pluginmanager.unregister(name="syrupy")

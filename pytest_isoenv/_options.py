@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator, Sequence
+import uuid
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,8 @@ import pytest
 
 from pytest_isoenv import _host
 
-#: An option's name, for messages, and the arguments that pass its value on.
+#: An option's name, for messages, and the arguments that pass its value on. It has no name if
+#: nobody has asked for it: then it is not missed where no plugin knows it.
 Option = tuple[str, list[str]]
 
 # Destinations of options that the host acts on itself: it selects, remembers and reports.
@@ -95,6 +98,20 @@ def _decided_here(config: pytest.Config) -> Iterator[Option]:
     required = [text for text in asked if not _names_us(text)]
     if len(required) != len(asked):
         yield "-o", [f"--override-ini=required_plugins={' '.join(required)}"]
+
+
+def seed(config: pytest.Config) -> Iterator[Option]:
+    """One for all sessions of pytest-randomly in a run, in all environments and processes.
+
+    Each would choose its own, pytest-xdist's processes would have their tests in different orders,
+    and one option could not repeat a run. A pytest-randomly here has chosen one already.
+    """
+    name = "--randomly-seed"
+    asked = any(argument.startswith(name) for argument in _host.positional(config))
+    if not asked and not hasattr(config.option, "randomly_seed"):
+        workerinput: Mapping[str, Any] = getattr(config, "workerinput", {})
+        run = workerinput.get("testrunuid") or uuid.uuid4().hex
+        yield "", [f"{name}={zlib.crc32(run.encode())}"]
 
 
 def _log_file(config: pytest.Config) -> str:

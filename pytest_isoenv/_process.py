@@ -136,6 +136,11 @@ def interrupt(popen: subprocess.Popen[bytes]) -> None:
         popen.send_signal(signal.SIGINT)
 
 
+def terminate(popen: subprocess.Popen[bytes]) -> None:
+    """Ask a process to stop where it does not listen to Ctrl-C."""
+    popen.terminate()
+
+
 def abort(popen: subprocess.Popen[bytes]) -> None:
     """End a process so that faulthandler, where it is enabled, writes where every thread stands."""
     if popen.poll() is None:
@@ -167,15 +172,16 @@ def describe_ending(status: int | None) -> str:
     return f"exited with code {status}"
 
 
-def kill_marked(name: str, value: str) -> None:
-    """Kill every process that has a variable of this value, whatever group it has moved to.
+def kill_marked(name: str, beginning: str) -> None:
+    """Kill every process that has a variable which begins so, whatever group it has moved to.
 
     Where the system does not show processes' variables (no ``/proc``) nothing is done.
     """
-    mark = f"{name}={value}".encode()
+    mark = f"{name}={beginning}".encode()
     for directory in Path("/proc").glob("[0-9]*"):
         try:
-            if mark in (directory / "environ").read_bytes().split(b"\0"):
+            variables = (directory / "environ").read_bytes().split(b"\0")
+            if any(variable.startswith(mark) for variable in variables):
                 os.kill(int(directory.name), signal.SIGKILL)
         except OSError:  # gone, or somebody else's
             continue

@@ -2,47 +2,51 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from packaging.requirements import Requirement
-from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from pytest_isoenv._files import content_digest, read_json, write_json
+from pytest_isoenv import _layers, _locks
+from pytest_isoenv._backends import uv
+from pytest_isoenv._files import content_digest, metadata_digest, read_json, write_json
 from pytest_isoenv._interpreters import Interpreters
 from pytest_isoenv._process import Processes
 from pytest_isoenv._settings import Settings
 from pytest_isoenv._store import Entry, Store
+from pytest_isoenv._wanted import intent_of, wanted_of
 from pytest_isoenv.backend import Backend, Wanted
 from pytest_isoenv.environment import Environment, activated, python_of
 from pytest_isoenv.errors import BrokenEnvironment, CommandError
 from pytest_isoenv.pinned import (
-    SCHEMA,
-    IntentKey,
     Interpreter,
     PinnedEnv,
     Resolution,
     Source,
-    digest,
-    digest_of,
 )
-from pytest_isoenv.spec import EnvName, EnvSpec, is_path
-
-#: The oldest pytest that a worker runs.
-OLDEST_PYTEST = "7.0"
+from pytest_isoenv.spec import EnvName, EnvSpec
 
 # Compiles a finished environment and asks it, through itself, what it is. Compiled, for where
 # PYTHONDONTWRITEBYTECODE is set every run would do it again; once and last, for bytecode of
 # a module that a later step of the installation replaced could pass for its own.
+# Its arguments are the environments that lie beneath it.
 _FINISH = """
-import compileall, json, os, platform, sys, sysconfig
+import compileall, json, os, platform, site, sys, sysconfig
 from importlib.metadata import distributions
-paths = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+kinds = ("purelib", "platlib")
+paths = {sysconfig.get_path(kind) for kind in kinds}
+beneath = []
+for prefix in sys.argv[1:]:
+    found = sysconfig.get_paths(vars={"base": prefix, "platbase": prefix})
+    beneath += [found[kind] for kind in kinds if found[kind] not in beneath]
+if beneath:
+    with open(os.path.join(sysconfig.get_path("purelib"), "isoenv-layers.pth"), "w") as file:
+        file.writelines("import site; site.addsitedir(%r)\\n" % path for path in beneath)
+for path in beneath:
+    site.addsitedir(path)
 for path in paths:
     compileall.compile_dir(path, quiet=2, workers=0)
 packages = {}
@@ -56,11 +60,9 @@ print(json.dumps({
     "interpreter_file": [os.stat(real).st_size, os.stat(real).st_mtime_ns],
     "installed": {path: sorted(set(os.listdir(path)) - {"__pycache__"}) for path in paths},
     "packages": packages,
+    "own": sorted({dist.metadata["Name"] for dist in distributions(path=list(paths))}),
 }))
 """
-
-# A project's files that its metadata may come from; its code does not change what it depends on.
-_METADATA = ("pyproject.toml", "setup.py", "setup.cfg", "*requirements*.txt", "requirements/*.txt")
 
 #: Called with an environment's name when work on it begins that may take a while.
 Notify = Callable[[EnvName], None]
@@ -111,32 +113,55 @@ class Provisioner:
 
     def _provision(self, name: EnvName, spec: EnvSpec) -> Environment:
         interpreter = self._interpreters.find(spec.python)
-        pinned = self._pin(name, spec, interpreter)
-        entry = self._enter(name, pinned)
+        layers = [
+            self.environment(beneath, _layers.fitted(below, spec))
+            for beneath, below in spec.beneath
+        ]
+        _layers.check(spec, interpreter, layers)
+        pinned = self._pin(name, spec, interpreter, layers)
+        entry = self._enter(name, pinned, layers)
         return self._environment(name, pinned, entry)
+
+    def lock(self, spec: EnvSpec, old: str = "", upgrade: Iterable[str] = ()) -> str:
+        """A lock for what is declared: the text of a PEP 751 document, with what it was made for.
+
+        Versions of ``old`` stay where they fit, but for the packages in ``upgrade``. Raises the
+        errors of :mod:`pytest_isoenv.errors`.
+        """
+        interpreter = self._interpreters.find(spec.python)
+        wanted = wanted_of(spec, interpreter, self._settings)
+        python = _locks.lowest_python(spec, wanted.root, interpreter)
+        directory = self._store.ephemeral()
+        # Whatever installs it later: there is one way to lock.
+        text = uv.lock(wanted, directory, self._run, python=python, old=old, upgrade=upgrade)
+        return _locks.marked(text, _locks.inputs_of(spec, wanted.root))
 
     # EnvSpec -> PinnedEnv
 
-    def _pin(self, name: EnvName, spec: EnvSpec, interpreter: Interpreter) -> PinnedEnv:
+    def _pin(
+        self,
+        name: EnvName,
+        spec: EnvSpec,
+        interpreter: Interpreter,
+        layers: Sequence[Environment],
+    ) -> PinnedEnv:
         backend = self._backends[spec.backend]
-        environ = self._settings.installer_environ
-        wanted = Wanted(
-            spec,
-            interpreter,
-            pytest_requirements(spec, interpreter),
-            self._settings.root,
-            environ,
-        )
+        wanted = wanted_of(spec, interpreter, self._settings, _layers.packages(layers))
+        if spec.lock is not None:
+            text = (wanted.root / Path(spec.lock).expanduser()).read_text(encoding="utf-8")
+            _locks.check_python(spec.lock, text, interpreter)
         resolution = self._resolution(name, backend, wanted)
         trees = [self._source(path, editable) for path, editable in resolution.trees]
         local = [self._source(path, editable=False) for path in spec.local]
-        return PinnedEnv(spec, interpreter, resolution.pylocks, (*trees, *local))
+        return PinnedEnv(
+            spec, interpreter, resolution.pylocks, (*trees, *local), _layers.beneath(layers)
+        )
 
     def _resolution(self, name: EnvName, backend: Backend, wanted: Wanted) -> Resolution:
         if self._is_ephemeral(wanted.spec):
             self._notify(name)
             return backend.resolve(wanted, self._store.ephemeral(), self._run)
-        intent = _intent(backend, wanted)
+        intent = intent_of(backend, wanted)
         kept = None if self._settings.upgrade else _kept(self._store.kept_resolution(intent))
         if kept is not None:
             return kept
@@ -159,15 +184,17 @@ class Provisioner:
 
     def _digest(self, path: Path, editable: bool) -> str:
         if editable:
-            return _metadata_digest(path)
+            return metadata_digest(path)
         return content_digest(path, self._settings.outputs)
 
     # PinnedEnv -> EnvKey -> directory
 
-    def _enter(self, name: EnvName, pinned: PinnedEnv) -> Entry:
+    def _enter(self, name: EnvName, pinned: PinnedEnv, layers: Sequence[Environment]) -> Entry:
         def build(directory: Path) -> Mapping[str, Any]:
             self._notify(name)
-            return self._create(pinned, directory)
+            facts = self._create(pinned, directory)
+            _layers.refuse_overlaps(facts["own"], layers)
+            return facts
 
         if self._is_ephemeral(pinned.spec):
             return self._store.throw_away(build)
@@ -185,7 +212,7 @@ class Provisioner:
 
     def _create(self, pinned: PinnedEnv, directory: Path) -> Mapping[str, Any]:
         self._backends[pinned.spec.backend].create(pinned, directory, self._run)
-        facts = self._finish(directory)
+        facts = self._finish(directory, [layer.path for layer in pinned.beneath])
         if facts["python"] != pinned.interpreter.version:
             built_with = f"Python {facts['python']}, not {pinned.interpreter.version}"
             raise BrokenEnvironment(str(directory), f"it was built with {built_with}")
@@ -193,9 +220,10 @@ class Provisioner:
             raise BrokenEnvironment(str(directory), "pytest is not installed in it")
         return facts
 
-    def _finish(self, directory: Path) -> dict[str, Any]:
+    def _finish(self, directory: Path, beneath: Sequence[str]) -> dict[str, Any]:
         answer = self._processes.run(
-            [python_of(directory), "-I", "-c", _FINISH], environ=self._settings.worker_environ
+            [python_of(directory), "-I", "-c", _FINISH, *beneath],
+            environ=self._settings.worker_environ,
         )
         if answer.status != 0:
             raise BrokenEnvironment(str(directory), f"its Python does not run: {answer.output}")
@@ -252,51 +280,8 @@ def _hint(output: str) -> str:
     return ""
 
 
-def pytest_requirements(spec: EnvSpec, interpreter: Interpreter) -> list[str]:
-    """What is asked of pytest itself, best first: the host's version, else any that a worker runs.
-
-    A requirement of the user's own that excludes the host's version rules the first one out.
-    """
-    host = importlib.metadata.distribution("pytest")
-    anything = f"pytest>={OLDEST_PYTEST}"
-    supported = SpecifierSet(host.metadata["Requires-Python"] or "")
-    own = [Requirement(text) for text in spec.requirements if not is_path(text)]
-    asked = [r.specifier for r in own if canonicalize_name(r.name) == "pytest"]
-    fits = all(specifier.contains(host.version, prereleases=True) for specifier in asked)
-    if fits and supported.contains(interpreter.version, prereleases=True):
-        return [f"pytest=={host.version}", anything]
-    return [anything]
-
-
-def _intent(backend: Backend, wanted: Wanted) -> IntentKey:
-    """Names everything that a resolution hangs on; equal intents share a kept resolution."""
-    spec, root = wanted.spec, wanted.root
-    inputs = {
-        "schema": SCHEMA,
-        "backend": backend.name,
-        **wanted.interpreter.key_inputs(),
-        **backend.index_inputs(wanted.installer_environ),
-        "requirements": "\n".join(spec.requirements),
-        "pytest": "\n".join(wanted.pytest_requirements),
-        "lock": content_digest(root / spec.lock) if spec.lock else "",
-    }
-    if spec.project != "none":
-        inputs["project"] = f"{spec.project} {root} {spec.extras} {_metadata_digest(root)}"
-    for text in filter(is_path, spec.requirements):
-        path = root / Path(text.partition("[")[0]).expanduser()
-        inputs[f"path {path}"] = _metadata_digest(path)
-    return IntentKey(digest_of(inputs))
-
-
 def _kept(directory: Path) -> Resolution | None:
     pin = read_json(directory / "pin.json")
     if not pin:
         return None
     return Resolution(tuple(pin["pylocks"]), tuple((path, edit) for path, edit in pin["trees"]))
-
-
-def _metadata_digest(path: Path) -> str:
-    if path.is_file():
-        return content_digest(path)
-    files = sorted({file for pattern in _METADATA for file in path.glob(pattern)})
-    return digest("\n".join(f"{file.name} {content_digest(file)}" for file in files))

@@ -13,22 +13,22 @@ from _pytest._io import TerminalWriter
 class _Words(TerminalRepr):
     """What a failure of a kind that pytest cannot serialise has to say, such as a doctest's.
 
-    pytest would turn it into a str, which its summary treats in another way.
+    pytest would turn it into a str, which its summary treats in another way, and lose its colours.
     """
 
-    def __init__(self, text: str, **markup: bool) -> None:
+    def __init__(self, text: str, shown: str) -> None:
         self._text = text
-        self._markup = markup
+        self._shown = shown
 
     def toterminal(self, tw: TerminalWriter) -> None:
-        tw.line(self._text, **self._markup)
+        tw.write(self._shown if tw.hasmarkup else f"{self._text}\n")
 
 
 def rebuild_collection(data: Mapping[str, Any]) -> pytest.CollectReport:
     """The report of what could not be collected, or has left itself out."""
     report = pytest.CollectReport._from_json(dict(data))
     if data.get("$words"):
-        report.longrepr = _Words(str(report.longrepr), red=True)
+        report.longrepr = _Words(str(report.longrepr), data["$words"])
     return report
 
 
@@ -41,7 +41,7 @@ def rebuild(config: pytest.Config, data: Mapping[str, Any]) -> pytest.TestReport
         # only there: a failure must not be lost.
         return None if data.get("outcome") == "passed" else pytest.TestReport._from_json(dict(data))
     if data.get("$words"):
-        report.longrepr = _Words(report.longrepr)
+        report.longrepr = _Words(report.longrepr, data["$words"])
     if "_subtest.context" in data and hasattr(report, "context"):
         # Deserialising takes the repr of what is one already (pytest 9).
         kwargs = dict(data["_subtest.context"]["kwargs"])

@@ -13,6 +13,7 @@ import pytest
 
 from pytest_isoenv import _config, _host, _neighbours, _settings
 from pytest_isoenv._backends import builtin
+from pytest_isoenv._interrupts import obey_the_others
 from pytest_isoenv._jobs import Job
 from pytest_isoenv._provision import Provisioner
 from pytest_isoenv._proxies import Tree, arguments_for, collect_reports
@@ -40,21 +41,29 @@ class Run:
         self._backends: list[Backend] = [*builtin(), *(b for found in added for b in found)]
         known = {backend.name for backend in self._backends}
         declared = config.hook.pytest_isoenv_environments(config=config)
-        self._declarations = _config.load(config.rootpath, known, declared)
+        self._declarations = _config.load(
+            config.rootpath, known, declared, locked=config.option.env_locked
+        )
         self.selector = Selector(self._declarations)
         self.announced = False
         self._conductor: Conductor | None = None
         self._provided: dict[str, Record] = {}
         self._of_workers: list[Account] = []
+        self._disobey: Callable[[], None] | None = None
 
     @cached_property
     def _provisioner(self) -> Provisioner:
         """Made when the first environment is wanted: before that, nothing touches the cache."""
+        self.obey_signals()
         return Provisioner(self._settings, self._backends, self._notify)
 
     def _notify(self, name: str) -> None:
         if self._conductor is not None:
             self._conductor.notify(name)
+
+    def obey_signals(self) -> None:
+        """From now on there are things to put away before the run ends, however it is ended."""
+        self._disobey = self._disobey or obey_the_others()
 
     def assign(self, items: list[pytest.Item]) -> None:
         """Settle where each item runs; raises ConfigError with everything wrong in the marks."""
@@ -104,6 +113,11 @@ class Run:
         requests = [r for text in self._config.option.in_env for r in self.selector.of_option(text)]
         self._raise_problems()
         return list(dict.fromkeys(requests))
+
+    @property
+    def addopts(self) -> str:
+        """What the shell adds to the command line."""
+        return self._settings.addopts
 
     def environments(self) -> Iterator[Environment]:
         """The same, ready to use; each is made when it is its turn."""
@@ -165,7 +179,7 @@ class Run:
         """A file that the host cannot import may declare environments that can."""
         marks = env_marks(module.path)
         requests = list(dict.fromkeys(self.selector.of_marks(marks, module.nodeid)))
-        requests += [self.selector.default] if self.selector.default else []
+        requests += self.selector.default
         if not requests:
             return
         _forget(module.path)
@@ -189,7 +203,7 @@ class Run:
                 if not tree.has_place_for(data):
                     continue
                 marked = self.selector.of_marks(data["environments"], data["id"])
-                wanted = marked or [request for request in [self.selector.default] if request]
+                wanted = marked or self.selector.default
                 if job.request in wanted:
                     tree.item(data, job.request, alone=len(wanted) == 1)
                 elif not wanted:
@@ -211,7 +225,8 @@ class Run:
                 yield
         finally:
             if not self._config.option.in_env:
-                _neighbours.hold_back(self._config)
+                here = (item for item in session.items if request_of(item) is None)
+                _neighbours.hold_back(self._config, here)
 
     @contextlib.contextmanager
     def _side_by_side(self, session: pytest.Session) -> Iterator[None]:
@@ -284,6 +299,8 @@ class Run:
     def add_accounts(self, accounts: list[Account]) -> None:
         """Take in what a worker of pytest-xdist did in environments."""
         self._of_workers += accounts
+        if not self._config.option.in_env:
+            _neighbours.hold_back(self._config, [])
 
     def header(self) -> str:
         """The line of the session's header."""
@@ -311,11 +328,16 @@ class Run:
             write_report(self._config.invocation_params.dir / path, self.accounts)
 
     def close(self) -> None:
-        """Leave no process and no throw-away directory."""
+        """Leave no process and no throw-away directory; a second time does nothing."""
         if self._conductor is not None:
             self._conductor.close()
-        if "_provisioner" in vars(self):
-            self._provisioner.close()
+            self._conductor = None
+        provisioner = vars(self).pop("_provisioner", None)
+        if provisioner is not None:
+            provisioner.close()
+        if self._disobey is not None:
+            self._disobey()
+            self._disobey = None
 
 
 def _module_of(plugin: object) -> str:
@@ -391,6 +413,16 @@ class _Steps:
             return None
         self._step(item, nextitem)
         return True
+
+    @pytest.hookimpl(tryfirst=True, optionalhook=True)
+    def pytest_timeout_set_timer(self, item: pytest.Item) -> bool | None:
+        """pytest-timeout is the environment's to have, and would interrupt us instead of a test."""
+        return None if request_of(item) is None else True
+
+    @pytest.hookimpl(tryfirst=True, optionalhook=True)
+    def pytest_timeout_cancel_timer(self, item: pytest.Item) -> bool | None:
+        """There is none to cancel."""
+        return None if request_of(item) is None else True
 
 
 def _settings_of(config: pytest.Config) -> _settings.Settings:

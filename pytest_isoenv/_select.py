@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pytest_isoenv._config import HOST, Declarations
-from pytest_isoenv._requests import Request, read_request
+from pytest_isoenv._requests import Request, read_requests
 from pytest_isoenv.errors import Problem
 
 MARK = "env"
@@ -25,24 +25,21 @@ class Selector:
     def __init__(self, declarations: Declarations) -> None:
         self.problems: dict[str, Problem] = {}
         self._declarations = declarations
-        self._read: dict[str, Request | None] = {}
-        #: Where unmarked tests run; None for the host.
-        self.default = self._default_request()
-
-    def _default_request(self) -> Request | None:
-        name = self._declarations.default
-        if name == HOST:
-            return None
-        return self._request((name,), {}, "default")
+        self._read: dict[str, list[Request]] = {}
+        default = declarations.default
+        #: Where unmarked tests run; nothing for the host.
+        self.default = [] if default == HOST else self._requests((default,), {}, "default")
 
     def variants(self, node: pytest.Item) -> list[Request]:
         """The requests of the closest marks: a function's replace those of its class and module.
 
-        Problems are kept in :attr:`problems`, for all of them to be raised at once.
+        Without marks they are the default's. Problems are kept in :attr:`problems`, for all of
+        them to be raised at once.
         """
         marks = closest_marks(node)
-        requests = [self._of_mark(mark, node.nodeid) for mark in marks]
-        found = [request for request in requests if request is not None]
+        if not marks:
+            return self._default_for(node)
+        found = [request for mark in marks for request in self._of_mark(mark, node.nodeid)]
         self._check_distinct(found, node.nodeid)
         return found
 
@@ -54,31 +51,30 @@ class Selector:
 
     def of_marks(self, marks: Sequence[Any], where: str) -> list[Request]:
         """The requests of marks that an environment's collection told of."""
+        spot = f"{where}: @pytest.mark.{MARK}"
         found = [
-            self._request(args, fields, f"{where}: @pytest.mark.{MARK}") for args, fields in marks
+            request for args, fields in marks for request in self._requests(args, fields, spot)
         ]
-        return [request for request in found if request is not None and request.spec is not None]
+        return [request for request in found if request.spec is not None]
 
     def of_option(self, text: str) -> list[Request]:
-        """What ``--in-env`` asks for: a declared name, ``all`` of them, or a requirement."""
+        """What ``--in-env`` asks for: declared names, ``all`` of them, or a requirement."""
         names = self._declarations.names if text == "all" else [text]
         where = f"--in-env {text}"
-        found = [self._request((name,), {}, where) for name in names]
-        requests = [request for request in found if request is not None]
+        requests = [r for name in names for r in self._requests((name,), {}, where)]
         if not names:
             self.problems[where] = Problem(where, "no environment is declared")
         if any(request.spec is None for request in requests):
             self.problems[where] = Problem(where, "the host is what runs tests without the option")
         return requests
 
-    def _of_mark(self, mark: pytest.Mark, where: str) -> Request | None:
-        return self._request(mark.args, mark.kwargs, f"{where}: @pytest.mark.{MARK}")
+    def _of_mark(self, mark: pytest.Mark, where: str) -> list[Request]:
+        return self._requests(mark.args, mark.kwargs, f"{where}: @pytest.mark.{MARK}")
 
-    def _request(self, args: Sequence[Any], fields: Any, where: str) -> Request | None:
+    def _requests(self, args: Sequence[Any], fields: Any, where: str) -> list[Request]:
         key = repr((args, sorted(fields.items())))
         if key not in self._read:
-            request, problems = read_request(args, fields, where, self._declarations)
-            self._read[key] = request
+            self._read[key], problems = read_requests(args, fields, where, self._declarations)
             # A mark on a module is met once for each of its tests, and said once.
             self.problems.update({str(problem): problem for problem in problems})
         return self._read[key]
@@ -101,13 +97,15 @@ class Selector:
             self.problems.setdefault(f"{item.nodeid} param", Problem(item.nodeid, what))
         if variant is None:
             variants = self.variants(item)
-            variant = variants[0] if variants else self._default_for(item)
+            variant = variants[0] if variants else None
         if variant is not None and variant.spec is not None:
             place(item, variant, _id_without_variant(item, variant))
 
-    def _default_for(self, item: pytest.Item) -> Request | None:
+    def _default_for(self, node: pytest.Item) -> list[Request]:
         # A test that handles environments itself stays where their handles are.
-        return None if "isoenv" in getattr(item, "fixturenames", ()) else self.default
+        info = getattr(node, "_fixtureinfo", None)  # that of a definition, before there are items
+        names: Sequence[str] = getattr(node, "fixturenames", getattr(info, "names_closure", ()))
+        return [] if "isoenv" in names else self.default
 
     def expand(self, item: pytest.Item) -> list[pytest.Item]:
         """The variants of an item that has no parameters to tell them apart (unittest, doctest)."""

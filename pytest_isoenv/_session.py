@@ -16,7 +16,7 @@ import pytest
 
 from pytest_isoenv._coverage import Measurement, library_of
 from pytest_isoenv._gateway import Event, Worker
-from pytest_isoenv._interrupts import deferred, obey_the_others
+from pytest_isoenv._interrupts import deferred
 from pytest_isoenv._jobs import Job, by_request
 from pytest_isoenv._launch import Launch
 from pytest_isoenv._process import Cancelled, kill_marked
@@ -41,7 +41,8 @@ _PATIENCE = 0.3
 _TIMEOUT = "+ Timeout +"
 # Events that count also when they come while the run is being ended.
 _SAID = frozenset({"test", "warning", "header", "words"})
-# Tells the processes of a run from all others, whatever group they have moved to.
+# Tells the processes of a run, and those of each worker, from all others, whatever group they
+# have moved to.
 _MARK = "PYTEST_ISOENV_RUN"
 
 
@@ -76,7 +77,7 @@ class Conductor:
         self._steps = hasattr(self._config, "workerinput")
         self._current: pytest.Item | None = None
         self._mark = uuid.uuid4().hex
-        self._disobey = obey_the_others()
+        self._addopts = settings.addopts
 
     # In the main thread
 
@@ -220,16 +221,16 @@ class Conductor:
     def end(self) -> None:
         """Stop what still runs: fixtures get their teardown, then nothing is left."""
         self._stopping = True
-        self._status.clear()
         running = [job.worker for job in self._open if job.worker is not None]
         if running or self._open:
             self._provisioner.stop()
         for worker in running:
-            worker.interrupt()
+            worker.stop()
         deadline = time.monotonic() + _GRACE
         try:
+            self._status.clear()  # fails where the terminal is closed
             for worker in running:
-                worker.over.wait(max(0.0, deadline - time.monotonic()))
+                worker.wait_until_over(max(0.0, deadline - time.monotonic()))
             self._log_the_rest()
         finally:
             for worker in running:
@@ -257,7 +258,6 @@ class Conductor:
         self._launch.close()
         if self._measurement is not None:
             self._measurement.close()
-        self._disobey()
 
     def _handle(self, job: Job | None, event: Event | None) -> None:
         if job is None:
@@ -443,7 +443,8 @@ class Conductor:
     def _crashed(self, job: Job, worker: Worker) -> None:
         """Tests run in the order they were sent: the first without a result was running."""
         victim = next(iter(job.relay.waiting))
-        ending, words = worker.ending(), worker.last_words()
+        ending = worker.ending()
+        words = "\n".join(filter(None, (worker.remote_error(), worker.last_words())))
         if _TIMEOUT in words:
             ending = f"ran into pytest-timeout and {ending}"
         error = WorkerError(job.name, f"{ending} while it ran {victim}", words)
@@ -485,13 +486,14 @@ class Conductor:
         files = None if job.finds else job.files
         request = self._launch.request(place, ids, files, job.positional)
         request["steps"] = self._steps
+        request["addopts"] = self._addopts
         request["coverage"] = self._measuring(job, environment, place)
         worker = Worker(
             environment,
             self._config.invocation_params.dir,
             lambda event: self._events.put((job, event)),
             self._launch.streams,
-            environ={_MARK: self._mark},
+            environ={_MARK: f"{self._mark}-{len(self._workers)}"},
             steps=self._steps,
         )
         job.worker = worker

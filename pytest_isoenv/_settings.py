@@ -117,6 +117,11 @@ class Settings:
     timeout: float | None = None
 
     @property
+    def addopts(self) -> str:
+        """What the shell adds to the host's command line; an environment may declare another."""
+        return self.environ.get("PYTEST_ADDOPTS", "")
+
+    @property
     def installer_environ(self) -> dict[str, str]:
         """The host's variables that an installer gets to see."""
         return {

@@ -34,9 +34,10 @@ class Terminal:
     def lend(
         self, worker: Worker, owner: Owner, next_event: Callable[[], tuple[Owner, Event | None]]
     ) -> list[tuple[Owner, Event | None]]:
-        """Let a worker have the terminal until it gives it back, or is over.
+        """Let a worker have the terminal until it gives it back, or is over, or the run is to end.
 
-        Ctrl-C is the worker's. Returns the events that came meanwhile, in their order.
+        Ctrl-C is the worker's. Returns the events that came meanwhile, in their order; one that is
+        nobody's says that the run is to end.
         """
         if self._reporter is not None:
             self._reporter.ensure_newline()
@@ -49,5 +50,5 @@ class Terminal:
                 if of is owner and event is not None and event["kind"] == "terminal back":
                     return meanwhile
                 meanwhile.append((of, event))
-                if of is owner and event is None:
+                if event is None and (of is owner or of is None):
                     return meanwhile

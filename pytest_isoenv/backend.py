@@ -10,14 +10,20 @@ from typing import Any, Protocol
 from pytest_isoenv.pinned import Interpreter, PinnedEnv, Resolution
 from pytest_isoenv.spec import EnvSpec
 
+#: The oldest pytest that a worker runs.
+OLDEST_PYTEST = "7.0"
+
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
     """What a backend resolves: a spec, the interpreter it is for, and what it needs to run tests.
 
     ``pytest_requirements`` are tried in turn, each together with everything else: the host's own
-    pytest first, any version that fits last. ``root`` is what relative paths start from.
-    ``installer_environ`` are the host's variables that an installer may see.
+    pytest first, any version that fits last; an empty one asks for none, and will do if something
+    else asks for pytest. ``root`` is what relative paths start from. ``installer_environ`` are the
+    host's variables that an installer may see. ``exclude_newer`` is the moment (RFC 3339) after
+    which nothing may have been uploaded. ``beneath`` are the packages, name to version, of the
+    environments that will lie under this one: they bound it, and are not installed again.
     """
 
     spec: EnvSpec
@@ -25,6 +31,19 @@ class Wanted:
     pytest_requirements: Sequence[str]
     root: Path
     installer_environ: Mapping[str, str]
+    exclude_newer: str | None = None
+    beneath: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def constraints(self) -> list[str]:
+        """What bounds everybody's requirements: the declared constraints, and what is given."""
+        given = [f"{name}=={version}" for name, version in self.beneath.items()]
+        return [f"pytest>={OLDEST_PYTEST}", *self.spec.constraints, *given]
+
+    @property
+    def project(self) -> Path:
+        """Where the project under test lies."""
+        return self.root / self.spec.project_directory
 
 
 class Run(Protocol):

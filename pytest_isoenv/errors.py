@@ -8,6 +8,8 @@
     ├── CommandError          a program we ran (the installer, an interpreter) failed
     │   ├── ResolutionError   the requirements have no solution, or no index answered
     │   └── BuildError        installing the resolved artefacts failed
+    ├── LockError             a lock file that does not fit the environment
+    ├── LayerError            an environment does not fit on the one beneath it
     ├── StoreError            the cache directory cannot be used
     ├── BrokenEnvironment     a finished environment does not answer as it was built
     └── WorkerError           the process that runs the tests could not be started, or died
@@ -36,7 +38,7 @@ def _rebuild(cls: type[IsoenvError], fields: dict[str, object]) -> IsoenvError:
     return error
 
 
-@dataclasses.dataclass(eq=False)
+@dataclasses.dataclass(frozen=True)
 class Problem:
     """One thing that is wrong in a declaration.
 
@@ -100,6 +102,35 @@ class ResolutionError(CommandError):
 
 class BuildError(CommandError):
     """The environment's directory could not be built from its artefacts."""
+
+
+@dataclasses.dataclass(eq=False)
+class LockError(IsoenvError):
+    """The lock file ``path`` cannot be used with an interpreter of version ``python``."""
+
+    path: str
+    reason: str
+    python: str
+
+    def __str__(self) -> str:
+        return (
+            f"the lock {self.path} does not fit Python {self.python} on this machine: "
+            f"{self.reason}; lock the environment anew (isoenv lock), or give it another Python"
+        )
+
+
+@dataclasses.dataclass(eq=False)
+class LayerError(IsoenvError):
+    """What is asked for cannot lie on top of the environment ``layer``, for ``reason``."""
+
+    layer: str
+    reason: str
+
+    def __str__(self) -> str:
+        return (
+            f"this does not fit on top of {self.layer!r}: {self.reason}; change one of the two, or "
+            f"take {self.layer!r} out of its layers and let it extend that environment instead"
+        )
 
 
 @dataclasses.dataclass(eq=False)

@@ -11,6 +11,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any, NewType
 
+from packaging.pylock import Pylock, PylockUnsupportedVersionError, PylockValidationError
+
 from pytest_isoenv.spec import EnvSpec
 
 if sys.version_info >= (3, 11):
@@ -32,7 +34,8 @@ class Interpreter:
     """A Python on this machine, as it described itself when it was probed.
 
     ``executable`` is the path to start it by, ``real_path`` where that leads; ``size`` (bytes)
-    and ``mtime_ns`` are of the file there, and tell whether the probe still holds.
+    and ``mtime_ns`` are of the file there, and tell whether the probe still holds. ``markers`` are
+    the variables of its environment markers (PEP 508), sorted by name.
     """
 
     executable: str
@@ -44,6 +47,12 @@ class Interpreter:
     libc: str
     size: int
     mtime_ns: int
+    markers: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def marker_environment(self) -> dict[str, str]:
+        """What the markers of requirements are evaluated in; empty if it was not probed."""
+        return dict(self.markers)
 
     def key_inputs(self) -> dict[str, str]:
         """What an environment built on it hangs on; modification times do not count."""
@@ -93,6 +102,15 @@ class Resolution:
 
 
 @dataclasses.dataclass(frozen=True)
+class Beneath:
+    """A finished environment that lies under another: its directory, and what its key is."""
+
+    name: str
+    path: str
+    key: str
+
+
+@dataclasses.dataclass(frozen=True)
 class PinnedEnv:
     """An environment with nothing left open: the same pins give the same content anywhere."""
 
@@ -100,6 +118,7 @@ class PinnedEnv:
     interpreter: Interpreter
     pylocks: tuple[str, ...]
     sources: tuple[Source, ...]
+    beneath: tuple[Beneath, ...] = ()
 
     @property
     def artefacts(self) -> list[Artefact]:
@@ -120,6 +139,8 @@ class PinnedEnv:
             inputs[f"{kind} {source.path}"] = source.digest
         for name, value in self.spec.variables:
             inputs[f"variable {name}"] = digest(value)
+        for layer in self.beneath:
+            inputs[f"layer {layer.name}"] = f"{layer.key} {layer.path}"
         return inputs
 
     def key(self) -> EnvKey:
@@ -159,6 +180,14 @@ def _change(label: str, before: str, after: str) -> str:
     if was == now or label.startswith(("local ", "editable ", "variable ")):
         return f"{label}: other content"
     return f"{label} {was} -> {now}"
+
+
+def parse_pylock(text: str) -> Pylock:
+    """A PEP 751 document, checked; raises ValueError for what is none."""
+    try:
+        return Pylock.from_dict(tomllib.loads(text))
+    except (PylockValidationError, PylockUnsupportedVersionError) as error:
+        raise ValueError(str(error)) from None
 
 
 def read_pylock(text: str) -> list[Artefact]:

@@ -56,6 +56,12 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
         help="Resolve requirements anew instead of using what earlier runs resolved",
     )
     group.addoption(
+        "--env-locked",
+        action="store_true",
+        help="Fail where a declared environment has no lock (pylock.NAME.toml), or one that no "
+        "longer fits its declaration",
+    )
+    group.addoption(
         "--env-jobs",
         metavar="N",
         help="How many environments are built and run at once (default: the number of CPUs)",
@@ -159,7 +165,13 @@ def _only_distributes(config: pytest.Config) -> bool:
 
 def _asks(config: pytest.Config) -> bool:
     option = config.option
-    asked = (option.env_report, option.env_jobs, option.env_timeout, option.in_env)
+    asked = (
+        option.env_report,
+        option.env_jobs,
+        option.env_timeout,
+        option.env_locked,
+        option.in_env,
+    )
     return any(map(bool, asked))
 
 
@@ -171,7 +183,7 @@ def _may_declare(module: pytest.Module) -> bool:
 def _names_environments(module: pytest.Module) -> bool:
     """Whether tests of the file run in environments: a look at it, before it is imported."""
     run = module.config.stash.get(_RUN, None)
-    if run is not None and run.selector.default is not None:
+    if run is not None and run.selector.default:
         return True
     try:
         return b"mark.env" in module.path.read_bytes()
@@ -208,7 +220,8 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
     if not _listing.asked(config):
         return None
     config._do_configure()
-    return _in_our_words(lambda: _listing.show(config, run_of(config).environments()))
+    run = run_of(config)
+    return _in_our_words(lambda: _listing.show(config, run.environments(), run.addopts))
 
 
 def _in_our_words(work: Callable[[], _T]) -> _T:
@@ -310,6 +323,8 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
     if session.config.option.collectonly:
         run.let_collecting_end()
         return (yield)
+    if _only_distributes(session.config):
+        run.obey_signals()  # pytest-xdist's workers end what they have begun if they are told to
     from pytest_isoenv.errors import StoreError
 
     try:
@@ -346,13 +361,19 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         run.summarize(terminalreporter)
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Write the report for machines; a worker of pytest-xdist hands in its share of it."""
+    """Write the report for machines; a worker of pytest-xdist hands in its share of it.
+
+    And puts everything away, while it can: if there is nobody left to tell that the session is
+    over, as after Ctrl-C, it comes no further.
+    """
     run = session.config.stash.get(_RUN, None)
     if run is None:
         return
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["isoenv"] = run.accounts
+        run.close()
     else:
         run.write_report()
         # Plugins there may have failed the session for reasons of their own, not only for tests.
@@ -367,11 +388,18 @@ def pytest_testnodedown(node: Any) -> None:
         run_of(node.config).add_accounts(accounts)
 
 
-def pytest_unconfigure(config: pytest.Config) -> None:
-    """Leave no process and no throw-away directory."""
-    run = config.stash.get(_RUN, None)
-    if run is not None:
-        run.close()
+@pytest.hookimpl(wrapper=True)
+def pytest_unconfigure(config: pytest.Config) -> Generator[None, object, object]:
+    """Leave no process and no throw-away directory.
+
+    Also if other plugins fail, as pytest's own does that writes to a terminal which is closed.
+    """
+    try:
+        return (yield)
+    finally:
+        run = config.stash.get(_RUN, None)
+        if run is not None:
+            run.close()
 
 
 @pytest.fixture(scope="session")

@@ -7,41 +7,93 @@ Pure data and pure functions: no I/O, no environment variables. Relative paths s
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NewType, TypeVar, get_args
 
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
+from packaging.utils import (
+    InvalidSdistFilename,
+    InvalidWheelFilename,
+    canonicalize_name,
+    parse_sdist_filename,
+    parse_wheel_filename,
+)
 
 _T = TypeVar("_T")
 
 Project = Literal["editable", "wheel", "none"]
 MissingInterpreter = Literal["error", "skip"]
+ResolutionMode = Literal["highest", "lowest-direct", "lowest"]
+Prerelease = Literal["disallow", "allow", "if-necessary", "explicit", "if-necessary-or-explicit"]
 
 PROJECT_CHOICES: tuple[str, ...] = get_args(Project)
 MISSING_INTERPRETER_CHOICES: tuple[str, ...] = get_args(MissingInterpreter)
+RESOLUTION_CHOICES: tuple[str, ...] = get_args(ResolutionMode)
+PRERELEASE_CHOICES: tuple[str, ...] = get_args(Prerelease)
 
 #: The name of an environment as users read it: a declared name, an ``id=``, or a derived id.
 EnvName = NewType("EnvName", str)
 
 
 @dataclasses.dataclass(frozen=True)
+class Index:
+    """Where packages come from, when it is not where the installer's variables say.
+
+    ``default`` replaces the default index, ``extra`` are looked at before it, each perhaps as
+    ``NAME=URL``; ``find_links`` are directories or pages of archives; ``exclude_newer`` hides what
+    was uploaded later than that date, or than that long ago.
+    """
+
+    default: str | None = None
+    extra: tuple[str, ...] = ()
+    find_links: tuple[str, ...] = ()
+    exclude_newer: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Conda:
+    """What the conda backend is asked for beside what every backend is.
+
+    ``dependencies`` are conda match specs, ``environment`` is the path of an ``environment.yml``.
+    """
+
+    channels: tuple[str, ...] = ()
+    dependencies: tuple[str, ...] = ()
+    environment: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
 class Layer:
     """One place's share of a declaration: ``base``, a named environment, or a marker.
 
-    ``None`` and empty mean "says nothing"; :func:`combine` lets the later layer win.
+    ``None`` and empty mean "says nothing"; :func:`combine` lets the later layer win. ``home`` is
+    the directory, relative to the rootdir, whose project its ``project`` and ``extras`` speak of.
     """
 
+    home: str = ""
     python: str | None = None
     requirements: tuple[str, ...] = ()
+    requirement_files: tuple[str, ...] = ()
+    constraints: tuple[str, ...] = ()
+    overrides: tuple[str, ...] = ()
+    resolution: ResolutionMode | None = None
+    prerelease: Prerelease | None = None
+    index: str | None = None
+    extra_indexes: tuple[str, ...] = ()
+    find_links: tuple[str, ...] = ()
+    exclude_newer: str | None = None
     project: Project | None = None
     extras: tuple[str, ...] = ()
     local: tuple[str, ...] = ()
     lock: str | None = None
+    layers: tuple[str, ...] = ()
     variables: tuple[tuple[str, str], ...] = ()
     prepend_paths: tuple[str, ...] = ()
     refresh: bool | None = None
     backend: str | None = None
+    channels: tuple[str, ...] = ()
+    conda_dependencies: tuple[str, ...] = ()
+    conda_environment: str | None = None
     missing_interpreter: MissingInterpreter | None = None
 
 
@@ -49,56 +101,125 @@ class Layer:
 class EnvSpec:
     """An environment as it is asked for: hashable, so that equal requests share one worker.
 
-    ``requirements`` are PEP 508 strings or paths, one for each package, sorted; ``local`` are
-    wheels and source trees that go in last, without their dependencies; ``python`` is None for
-    the host's own version; ``variables`` are set for the tests, after ``prepend_paths`` and the
-    environment's own executables have gone in front of ``PATH``.
+    ``requirements`` are PEP 508 strings or paths, sorted by package; ``constraints`` bound and
+    ``overrides`` replace what anybody asks of a package, as PEP 508 strings. ``local`` are wheels
+    and source trees that go in last, without their dependencies; ``python`` is None for the
+    host's own version; ``project_directory`` is where the project lies below the rootdir;
+    ``beneath`` are the environments that lie under this one. ``variables`` are set for the tests,
+    after ``prepend_paths`` and the environment's own executables have gone in front of ``PATH``.
     """
 
     python: str | None = None
     requirements: tuple[str, ...] = ()
+    requirement_files: tuple[str, ...] = ()
+    constraints: tuple[str, ...] = ()
+    overrides: tuple[str, ...] = ()
+    resolution: ResolutionMode = "highest"
+    prerelease: Prerelease | None = None
+    index: Index = Index()
     project: Project = "none"
+    project_directory: str = ""
     extras: tuple[str, ...] = ()
     local: tuple[str, ...] = ()
     lock: str | None = None
+    beneath: tuple[tuple[EnvName, EnvSpec], ...] = ()
     variables: tuple[tuple[str, str], ...] = ()
     prepend_paths: tuple[str, ...] = ()
     refresh: bool = False
     backend: str = "uv"
+    conda: Conda = Conda()
     missing_interpreter: MissingInterpreter = "error"
+
+    def installs_like(self, other: EnvSpec) -> bool:
+        """Whether resolving it would give what resolving ``other`` does."""
+        return self._installs == other._installs
+
+    @property
+    def _installs(self) -> EnvSpec:
+        """The part that decides what is installed."""
+        return dataclasses.replace(
+            self, variables=(), prepend_paths=(), refresh=False, missing_interpreter="error"
+        )
 
     def asked_for(self) -> str:
         """What a summary line says of this request, in the declaration's own words."""
         extras = f"[{','.join(self.extras)}]" if self.extras else ""
         parts = [f"the project{extras} ({self.project})"] * (self.project != "none")
         parts += self.requirements
+        parts += [f"requirements {path}" for path in self.requirement_files]
+        parts += self.conda.dependencies
+        parts += [f"conda environment {self.conda.environment}"] * bool(self.conda.environment)
         parts += [f"lock {self.lock}"] * bool(self.lock)
         parts += [f"local {path}" for path in self.local]
+        parts += [f"on top of {name}" for name, _ in self.beneath]
         return ", ".join(parts) or "nothing but pytest"
 
 
-def combine(layers: Iterable[Layer]) -> EnvSpec:
-    """Unite layers, lowest precedence first: the last mention of a package or a value wins."""
+def combine(layers: Iterable[Layer], beneath: Iterable[tuple[EnvName, EnvSpec]] = ()) -> EnvSpec:
+    """Unite layers, lowest precedence first: the last mention of a package or a value wins.
+
+    ``beneath`` are the environments that the layers' ``layers`` name.
+    """
     stack = list(layers)
+    project, home = _project(stack)
     return EnvSpec(
         python=_last(layer.python for layer in stack),
         requirements=unite_requirements(r for layer in stack for r in layer.requirements),
-        project=_last(layer.project for layer in stack) or "none",
-        extras=tuple(sorted({extra for layer in stack for extra in layer.extras})),
-        local=tuple(dict.fromkeys(path for layer in stack for path in layer.local)),
+        requirement_files=_each_once(layer.requirement_files for layer in stack),
+        constraints=unite_requirements(r for layer in stack for r in layer.constraints),
+        overrides=unite_requirements(r for layer in stack for r in layer.overrides),
+        resolution=_last(layer.resolution for layer in stack) or "highest",
+        prerelease=_last(layer.prerelease for layer in stack),
+        index=_index(stack),
+        project=project,
+        project_directory=home,
+        extras=tuple(
+            sorted({extra for layer in stack for extra in layer.extras if layer.home == home})
+        ),
+        local=_each_once(layer.local for layer in stack),
         lock=_last(layer.lock for layer in stack),
+        beneath=tuple(beneath),
         variables=tuple(sorted(dict(v for layer in stack for v in layer.variables).items())),
         # The closest declaration comes first on PATH.
-        prepend_paths=tuple(
-            dict.fromkeys(path for layer in reversed(stack) for path in layer.prepend_paths)
-        ),
+        prepend_paths=_each_once(layer.prepend_paths for layer in reversed(stack)),
         refresh=bool(_last(layer.refresh for layer in stack)),
         backend=_last(layer.backend for layer in stack) or "uv",
+        conda=_conda(stack),
         missing_interpreter=_last(layer.missing_interpreter for layer in stack) or "error",
     )
 
 
-def _last(values: Iterator[_T | None]) -> _T | None:
+def _project(stack: Sequence[Layer]) -> tuple[Project, str]:
+    """How the project gets in, and whose it is: that of the declaration that speaks last of one."""
+    for layer in reversed(stack):
+        if layer.project is not None:
+            return layer.project, layer.home if layer.project != "none" else ""
+    return "none", ""
+
+
+def _index(stack: Sequence[Layer]) -> Index:
+    return Index(
+        default=_last(layer.index for layer in stack),
+        # The closest declaration is looked at first.
+        extra=_each_once(layer.extra_indexes for layer in reversed(stack)),
+        find_links=_each_once(layer.find_links for layer in stack),
+        exclude_newer=_last(layer.exclude_newer for layer in stack),
+    )
+
+
+def _conda(stack: Sequence[Layer]) -> Conda:
+    return Conda(
+        channels=_each_once(layer.channels for layer in reversed(stack)),
+        dependencies=_each_once(layer.conda_dependencies for layer in stack),
+        environment=_last(layer.conda_environment for layer in stack),
+    )
+
+
+def _each_once(entries: Iterable[Iterable[str]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(entry for several in entries for entry in several))
+
+
+def _last(values: Iterable[_T | None]) -> _T | None:
     found = None
     for value in values:
         found = value if value is not None else found
@@ -131,24 +252,75 @@ def is_bare_word(text: str) -> bool:
 
 
 def unite_requirements(requirements: Iterable[str]) -> tuple[str, ...]:
-    """One requirement for each package, sorted by name; the last mention wins.
+    """What remains of all mentions of each package, sorted by name; the last mention wins.
 
-    A bare ``pkg`` does not displace an earlier ``pkg==X``, though its extras are added. The same
-    package under different environment markers counts as different packages.
+    A bare ``pkg`` does not displace an earlier ``pkg==X``, though its extras are added. A mention
+    with an environment marker displaces an earlier one with the same marker; beside others it
+    stands, after them, for :func:`applicable` to choose once the interpreter is known.
     """
-    united: dict[tuple[str, str], Requirement | str] = {}
+    united: dict[str, list[Requirement | str]] = {}
     for text in requirements:
-        if is_path(text):
-            united[text, ""] = text
-            continue
-        requirement = Requirement(text)
-        key = canonicalize_name(requirement.name), str(requirement.marker or "")
-        united[key] = _closer(united.get(key), requirement)
-    return tuple(str(united[key]) for key in sorted(united))
+        mention: Requirement | str = text if is_path(text) else Requirement(text)
+        name = _package(mention)
+        united[name] = _with(united.get(name, []), mention)
+    return tuple(str(mention) for name in sorted(united) for mention in united[name])
 
 
-def _closer(old: Requirement | str | None, new: Requirement) -> Requirement:
-    if isinstance(old, Requirement) and not (new.specifier or new.url):
-        old.extras |= new.extras
-        return old
-    return new
+def applicable(requirements: Iterable[str], environment: Mapping[str, str]) -> list[str]:
+    """The requirements that hold in a marker environment (PEP 508), one for each package.
+
+    The last one that holds wins, as among mentions without markers.
+    """
+    holding = [text for text in requirements if _holds(text, environment)]
+    return list(unite_requirements(map(_without_marker, holding)))
+
+
+def _holds(text: str, environment: Mapping[str, str]) -> bool:
+    marker = None if is_path(text) else Requirement(text).marker
+    return marker is None or marker.evaluate({**environment, "extra": ""})
+
+
+def _without_marker(text: str) -> str:
+    if is_path(text):
+        return text
+    requirement = Requirement(text)
+    requirement.marker = None
+    return str(requirement)
+
+
+def _package(mention: Requirement | str) -> str:
+    """What a mention speaks of: a normalised name, or for a tree its path."""
+    if isinstance(mention, Requirement):
+        return str(canonicalize_name(mention.name))
+    return _name_of_archive(mention) or mention
+
+
+def _name_of_archive(path: str) -> str | None:
+    """The package in a wheel or source archive, by its file's name (PEP 427, PEP 625)."""
+    file = path.partition("[")[0].strip().replace("\\", "/").rpartition("/")[2]
+    try:
+        if file.endswith(".whl"):
+            return str(parse_wheel_filename(file)[0])
+        if file.endswith((".tar.gz", ".zip")):
+            return str(parse_sdist_filename(file)[0])
+    except (InvalidWheelFilename, InvalidSdistFilename):
+        pass  # it may be anything: the installer will say
+    return None
+
+
+def _with(mentions: list[Requirement | str], new: Requirement | str) -> list[Requirement | str]:
+    marker = str(new.marker or "") if isinstance(new, Requirement) else ""
+    same = [old for old in mentions if not marker or _marker(old) == marker]
+    says_something = not isinstance(new, Requirement) or bool(new.specifier or new.url)
+    if says_something or not same:
+        return [*(old for old in mentions if old not in same), new]
+    for old in same:
+        if isinstance(old, Requirement) and isinstance(new, Requirement):
+            old.extras |= new.extras
+    # Where no mention without a marker stands yet, a bare one still asks for the package.
+    always = not marker and all(_marker(old) for old in same)
+    return [new, *mentions] if always else mentions
+
+
+def _marker(mention: Requirement | str) -> str:
+    return str(mention.marker or "") if isinstance(mention, Requirement) else ""

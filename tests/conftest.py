@@ -35,6 +35,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheels of the local index: ``lib`` and ``other`` in several versions, and pytest."""
     directory = tmp_path_factory.mktemp("wheels")
     repack_runner(directory)
+    make_wheel(directory, "colorama", "0.4.6")  # pytest's on Windows, which a lock is for, too
     for version in ("1.0", "1.1", "2.0"):
         make_wheel(directory, "lib", version)
     make_wheel(directory, "other", "1.0")

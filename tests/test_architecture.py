@@ -25,9 +25,9 @@ NAMES = sorted(TREES)
 # Module -> who may import it. What is not named here, anybody may.
 HOMES = {
     "platformdirs": {"_settings"},
-    "yaml": {"_config"},
-    "tomllib": {"_config", "pinned"},
-    "tomli": {"_config", "pinned"},
+    "yaml": {"_reading"},
+    "tomllib": {"_reading", "pinned"},
+    "tomli": {"_reading", "pinned"},
     # The last two for the types that they hand on, and never to start anything: see below.
     "subprocess": {"_process", "environment", "_gateway"},
     "filelock": {"_store"},

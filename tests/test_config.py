@@ -11,6 +11,7 @@ from pytest_isoenv._fields import FIELDS, Surroundings, choices, parse_layer
 from pytest_isoenv.errors import ConfigError
 from pytest_isoenv.spec import is_path
 
+LOCK = "lock-version = '1.0'\ncreated-by = 'by hand'\npackages = []\n"
 PROJECT = "[project]\nname = 'app'\nversion = '1'\n"
 
 
@@ -53,7 +54,7 @@ def broken(around, **given):
 
 @pytest.fixture
 def around(tmp_path):
-    (tmp_path / "pylock.toml").touch()
+    (tmp_path / "pylock.toml").write_text(LOCK)
     (tmp_path / "other.toml").touch()
     (tmp_path / "sub" / "tree").mkdir(parents=True)
     (tmp_path / "tree").mkdir()
@@ -496,3 +497,243 @@ def test_a_lock_with_credentials_is_refused(around):
     lock.write_text('[[packages]]\nurl = "https://me:s3cret@example.org/lib.zip"\n')
     (line,) = broken(around, lock="pylock.toml")
     assert "credentials" in line
+
+
+# Names that stand for several, what extends others, and files that are included
+
+
+def test_a_matrix_is_as_many_environments_and_its_name_means_them_all(declare):
+    declared = declare(
+        yaml="""
+        environments:
+          base: {dependencies: [other]}
+          lib:
+            matrix: {lib: ['1.*', '2.*'], python: ['3.10', '3.13']}
+            exclude: [{lib: '1.*', python: '3.13'}]
+            env: {A: a}
+          plain: {}
+        """
+    )
+    assert declared.names == ["lib-1-py3.10", "lib-2-py3.10", "lib-2-py3.13", "plain"]
+    assert declared.select("lib") == ["lib-1-py3.10", "lib-2-py3.10", "lib-2-py3.13"]
+    assert declared.select("lib-2") == ["lib-2-py3.10", "lib-2-py3.13"]
+    assert declared.select("*-py3.10") == ["lib-1-py3.10", "lib-2-py3.10"]
+    assert declared.select("plain") == ["plain"]
+    assert declared.select("li") == declared.select("x*") == []
+    spec = declared.spec("lib-2-py3.13")
+    assert (spec.python, spec.requirements) == ("3.13", ("lib==2.*", "other"))
+    assert spec.variables == (("A", "a"),)
+
+
+def test_the_default_may_be_a_matrix(declare):
+    yaml = "environments: {lib: {matrix: {lib: ['1', '2']}}}\ndefault: lib"
+    assert declare(yaml=yaml).default == "lib"
+
+
+def test_an_environment_extends_others_the_closest_last(declare):
+    declared = declare(
+        yaml="""
+        environments:
+          base: {dependencies: ['a==0', 'b==0'], python: '3.9'}
+          first: {extends: second, dependencies: ['a==1'], env: {A: '1', B: '1'}}
+          second: {dependencies: ['a==2', 'c==2'], env: {B: '2', C: '2'}}
+          both: {extends: [second, first], env: {C: '3'}}
+          alone: {base: false, dependencies: ['d==1']}
+          like: {extends: alone}
+          matrix: {extends: first, matrix: {c: ['7', '8']}}
+        """
+    )
+    assert declared.spec("first").requirements == ("a==1", "b==0", "c==2")
+    assert dict(declared.spec("both").variables) == {"A": "1", "B": "1", "C": "3"}
+    assert declared.spec("both").python == "3.9"
+    assert declared.spec("like").requirements == ("d==1",)
+    assert declared.spec("like").python is None
+    assert declared.spec("matrix-c8").requirements == ("a==1", "b==0", "c==8")
+
+
+@pytest.mark.parametrize(
+    ("environments", "line"),
+    [
+        (
+            "{a: {extends: b}, b: {extends: c}, c: {extends: a}}",
+            "a.extends: goes in a circle: a -> b -> c -> a",
+        ),
+        ("{a: {extends: a}}", "a.extends: goes in a circle: a -> a"),
+        ("{a: {extends: c}, b: {}}", "a.extends: 'c' is not declared; there are: b"),
+        ("{a: {extends: base}, base: {}}", "a.extends: 'base' is not declared; there are: (none)"),
+        ("{a: {extends: 7}}", "a.extends: 7 is not a declared name"),
+        ("{base: {extends: a}, a: {}}", "base.extends: 'base' is what others inherit"),
+        ("{a: {layers: [b]}, c: {}}", "a.layers: 'b' is not another declared environment; there"),
+        ("{a: {layers: [b]}, b: {layers: [c]}, c: {}}", "a.layers: 'b' has layers itself"),
+        ("{base: {layers: [b]}, b: {}}", "base.layers: 'b' inherits base, and so itself"),
+        ("{a: {matrix: {}}}", "a.matrix: {} is not a mapping of axes to lists of values"),
+        ("{a: {matrix: {a: ['1']}}, a-1: {}}", "a.matrix: another environment is called 'a-1'"),
+        (
+            "{a: {matrix: {x: {l-r: '1'}, y: {s: '1'}}, include: [{x: l-r, y: s}]}}",
+            "a.matrix: two of its combinations are called 'l-r-s'",
+        ),
+        ("{a: {exclude: []}}", "a.matrix: None is not a mapping of axes"),
+        ("{a: {matrix: {python: ['>=3.x']}}}", "a.matrix.python: '>=3.x' is no range of versions"),
+    ],
+)
+def test_what_is_wrong_between_declarations(wrong, environments, line):
+    (said,) = wrong(yaml=f"environments: {environments}")
+    assert f"isoenv.yaml.environments.{line}" in said
+
+
+def test_a_layer_is_the_environment_beneath(declare):
+    declared = declare(
+        yaml="""
+        environments:
+          base: {layers: [heavy]}
+          heavy: {base: false, dependencies: ['lib==1']}
+          thin: {dependencies: ['other==1']}
+        """
+    )
+    assert declared.spec("thin").beneath == (("heavy", declared.spec("heavy")),)
+    assert declared.spec("heavy").beneath == ()
+
+
+@pytest.fixture
+def monorepo(tmp_path):
+    def write(path, text):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(textwrap.dedent(text))
+
+    extras = "[project.optional-dependencies]\nfast = ['lib']\n"
+    write("packages/a/pyproject.toml", f"{PROJECT}{extras}[dependency-groups]\nt = ['lib==1']\n")
+    write("packages/a/dist/x-1-py3-none-any.whl", "")
+    write("packages/a/pylock.toml", LOCK)
+    write(
+        "packages/a/isoenv.yaml",
+        """
+        environments:
+          a:
+            project: editable
+            extras: [fast]
+            groups: [t]
+            dependencies: ['.[fast]', './dist/x-1-py3-none-any.whl']
+            local: ['../b']
+            lock: pylock.toml
+            prepend-paths: [bin, /opt/bin, ~/bin]
+        """,
+    )
+    write(
+        "packages/b/pyproject.toml", PROJECT + "[tool.isoenv.environments.b]\nproject = 'wheel'\n"
+    )
+    return write
+
+
+def test_an_included_file_speaks_of_the_directory_it_lies_in(declare, monorepo):
+    declared = declare(yaml="include: ['packages/*/isoenv.yaml', 'packages/*/pyproject.toml']")
+    spec = declared.spec("a")
+    assert (spec.project, spec.project_directory) == ("editable", "packages/a")
+    assert spec.extras == ("fast",)
+    assert spec.requirements == (
+        "./packages/a[fast]",
+        "lib==1",
+        "./packages/a/dist/x-1-py3-none-any.whl",
+    )
+    assert spec.local == ("./packages/b",)
+    assert spec.lock == "./packages/a/pylock.toml"
+    assert spec.prepend_paths == ("./packages/a/bin", "/opt/bin", "~/bin")
+    assert declared.spec("b").project_directory == "packages/b"
+    assert declared.origins["a"] == "packages/a/isoenv.yaml"
+
+
+def test_extras_are_those_of_the_project_that_goes_in(declare, monorepo):
+    toml = PROJECT + "[project.optional-dependencies]\ntest = []\n"
+    declared = declare(yaml="include: 'packages/*/isoenv.yaml'", toml=toml)
+    assert declared.spec(None).extras == ("test",)
+    assert declared.spec("a").extras == ("fast",)
+
+
+def test_files_that_include_each_other_are_read_once(declare, monorepo):
+    monorepo("packages/c/isoenv.yaml", "include: ['../../isoenv.yaml']\nenvironments: {c: {}}\n")
+    assert declare(yaml="include: [packages/c/isoenv.yaml]").names == ["c"]
+
+
+def test_what_is_wrong_with_included_files(wrong, monorepo):
+    monorepo("packages/c/isoenv.yaml", "environments: {x: {}, y: {lock: gone.toml}}\n")
+    monorepo("packages/d/isoenv.yaml", "environments: {x: {python: '3.9'}}\ninclude: 7\n")
+    monorepo("packages/d/notes.txt", "")
+    lines = wrong(yaml="include: ['packages/[cd]/*.yaml', '/abs', 'none/*', packages/d/notes.txt]")
+    words = [
+        "packages/c/isoenv.yaml.environments.y.lock: 'gone.toml' does not exist below",
+        "packages/d/isoenv.yaml.environments.x: 'x' is declared with other content in packages/c",
+        "packages/d/isoenv.yaml.include: 7 is not a list of globs",
+        "isoenv.yaml.include: '/abs' is not a relative glob",
+        "isoenv.yaml.include: 'none/*' matches no file below",
+        "isoenv.yaml.include: 'packages/d/notes.txt' is neither a YAML nor a TOML file",
+    ]
+    for expected in words:
+        assert [line for line in lines if expected in line], (expected, lines)
+    assert len(lines) == len(words)
+
+
+# Fields of resolving
+
+
+def test_fields_of_resolving_are_read(around, tmp_path):
+    (tmp_path / "bounds.txt").write_text("# why\nlib<3  # because\n\nother==1\n")
+    layer = fields(
+        around,
+        resolution="lowest-direct",
+        prerelease="allow",
+        constraints=["lib<2", "bounds.txt"],
+        overrides=["other==2"],
+        index="https://one.test/simple",
+        extra_indexes=["internal=https://two.test/simple"],
+        find_links=["tree", "https://three.test/links"],
+        exclude_newer="2026-01-31",
+        requirements="bounds.txt",
+    )
+    assert layer.constraints == ("lib<2", "lib<3", "other==1")
+    assert layer.extra_indexes == ("internal=https://two.test/simple",)
+    assert layer.requirement_files == ("bounds.txt",)
+    assert layer.find_links == ("tree", "https://three.test/links")
+
+
+@pytest.mark.parametrize(
+    "moment", ["2026-01-31", "2026-01-31T10:00:00Z", "30 days", "P30D", "2 weeks", "1 month"]
+)
+def test_a_moment_is_a_date_or_a_span(around, moment):
+    assert fields(around, exclude_newer=moment).exclude_newer == moment
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"resolution": "newest"}, "'newest' is not one of: highest, lowest-direct, lowest"),
+        ({"prerelease": True}, "True is not one of: disallow, allow"),
+        ({"exclude_newer": "yesterday"}, "'yesterday' is neither a date such as"),
+        ({"index": "https://user:pass@x.test"}, "has credentials in its URL"),
+        ({"index": "pypi"}, "'pypi' is not the URL of an index, nor NAME=URL"),
+        ({"find_links": ["gone"]}, "'gone' does not exist below"),
+        ({"constraints": ["./tree"]}, "tree' cannot be read: "),
+        ({"overrides": ["not one"]}, "'not one' is not a PEP 508 requirement"),
+        ({"requirements": ["gone.txt"]}, "'gone.txt' does not exist below"),
+        ({"lock": "pylock.broken.toml"}, "is no lock file (PEP 751): "),
+    ],
+)
+def test_fields_of_resolving_that_break_a_rule(around, tmp_path, given, words):
+    (tmp_path / "pylock.broken.toml").write_text("packages = 7")
+    (line,) = broken(around, **given)
+    assert words in line
+    assert "pass" not in line
+
+
+def test_an_alias_bomb_is_refused(wrong):
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
+    (line,) = wrong(yaml="\n".join(lines))
+    assert "its aliases stand for more than 100,000 values" in line
+    (line,) = wrong(yaml="environments: &a {b: *a}")
+    assert "its aliases stand for" in line
+
+
+def test_an_alias_of_a_few_values_is_as_good_as_the_values(declare):
+    yaml = "environments: {a: &a {python: '3.9'}, b: *a, c: {<<: *a, env: {C: c}}}"
+    declared = declare(yaml=yaml)
+    assert declared.spec("a") == declared.spec("b")
+    assert declared.spec("c").python == "3.9"

@@ -5,9 +5,11 @@ And what only the environments have, or only the host, stops neither.
 
 from __future__ import annotations
 
+import textwrap
+
 import pytest
 
-from tests.alike import Pair, add_plugin
+from tests.alike import Pair, add_plugin, comparable
 
 SUITE = {
     "pytest.ini": "[pytest]\n",
@@ -89,7 +91,6 @@ def suite(pytester, wheels):
         ["--strict-markers", "--strict-config"],
         ["--no-summary", "-p", "no:logging", "-p", "no:warnings", "--capture=sys", "-W", "error"],
         ["-W", "error::absent.Category", "-k", "warns"],
-        ["-W", "error::lib.Absent"],
         ["--setup-show", "-k", "passes or fails"],
         ["--setup-plan", "-v"],
         ["--durations=0", "-vv", "-k", "passes", "--import-mode=importlib", "--full-trace"],
@@ -98,6 +99,16 @@ def suite(pytester, wheels):
 )
 def test_an_option_has_the_effect_it_has_in_plain_pytest(suite, args):
     assert suite.difference(args) == ""
+
+
+def test_a_filter_that_nobody_can_apply_is_a_usage_error_in_pytests_words(suite):
+    def said(told):
+        return comparable(told[told.index("ERROR: ") :])
+
+    args = ["-W", "error::lib.Absent"]
+    isolated = said(suite.isolated(args))
+    assert isolated == said(suite.plain(args))
+    assert "exit code 4" in isolated
 
 
 def test_settings_of_the_ini_file_and_options_of_the_shell_hold_once(suite, monkeypatch):
@@ -154,14 +165,14 @@ def test_required_plugins_are_the_environments(suite):
 
 
 @pytest.fixture
-def host_only(pytester, monkeypatch):
-    """A plugin that the host has and no environment has."""
+def host_only(tmp_path_factory, monkeypatch):
+    """A plugin that the host has and no environment has; nor is it a file of the project."""
     plugin = """
         def pytest_addoption(parser):
             parser.addoption("--only-here", action="store_true")
     """
-    directory = pytester.mkdir("elsewhere")
-    pytester.makepyfile(**{"elsewhere/host_only": plugin})
+    directory = tmp_path_factory.mktemp("elsewhere")
+    (directory / "host_only.py").write_text(textwrap.dedent(plugin))
     monkeypatch.setenv("PYTHONPATH", str(directory))
 
 
@@ -200,13 +211,6 @@ def test_a_plugin_that_nobody_has_is_a_usage_error_in_pytests_words(suite):
     told = suite.isolated(["-p", "isoenv", "-p", "nobodys"])
     assert 'ERROR: Error importing plugin "nobodys": No module named' in told
     assert "exit code 4" in told
-
-
-def test_started_as_a_module_filters_after_error_may_name_what_only_environments_have(suite):
-    filters = "filterwarnings =\n  error\n  ignore:old\n  ignore::pytest_there.ThereWarning"
-    suite.write({"pytest.ini": f"[pytest]\n{filters}\n"})
-    suite.start = ["-m", "pytest", "-p", "isoenv"]
-    assert suite.difference(["-k", "warns"]) == ""
 
 
 def test_without_autoloading_the_plugin_is_named(suite, monkeypatch):

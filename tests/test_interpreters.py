@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from packaging.markers import Marker, default_environment
 
 from pytest_isoenv import _settings
 from pytest_isoenv._files import read_json, write_json
@@ -62,6 +63,18 @@ def another(memory, tmp_path_factory):
     if not others:
         pytest.skip("there is no other Python on this machine")
     return others[0]
+
+
+# Runs the probe as a Python whose version lies between two releases would.
+BETWEEN_RELEASES = """
+import platform, sys
+class Info(tuple):
+    releaselevel, serial = "beta", 2
+platform.python_version = lambda: "3.13.1+"
+sys.implementation.version = Info((3, 13, 1, "beta", 2))
+sys._base_executable = "-"
+exec(sys.argv[sys.argv.index("-c") + 1])
+"""
 
 
 def script(path, text):
@@ -178,6 +191,42 @@ def test_an_interpreter_whose_file_has_changed_is_asked_again(fresh, processes, 
     write_json(memory, known)
     again = Interpreters(_settings.gather(tmp_path), processes, memory)
     assert again.find(None).version == HOST
+    assert len(processes.started) == 2
+
+
+def test_the_markers_are_those_that_the_interpreter_gives_itself(pythons):
+    assert pythons.find(None).marker_environment == default_environment()
+
+
+def test_the_markers_of_another_python_are_its_own(pythons, another):
+    found = pythons.find(another)
+    assert found.marker_environment.keys() == default_environment().keys()
+    assert found.marker_environment["python_version"] == another
+    assert found.marker_environment["python_full_version"] == found.version
+    assert Marker(f"python_version == '{another}'").evaluate(found.marker_environment)
+
+
+def test_a_build_between_two_releases_has_a_version_that_markers_can_compare(fresh, tmp_path):
+    script(tmp_path / "answer.py", BETWEEN_RELEASES)
+    command = f'exec "{sys.executable}" "{tmp_path / "answer.py"}" "$@"'
+    shim = script(tmp_path / "shim", f"#!/bin/sh\n{command}\n")
+    found = fresh.find(str(shim))
+    assert found.version == "3.13.1+"
+    assert found.marker_environment["python_full_version"] == "3.13.1+local"
+    assert found.marker_environment["implementation_version"] == "3.13.1b2"
+
+
+@pytest.mark.parametrize("lost", ["markers", "machine"])
+def test_a_kept_answer_without_markers_or_of_another_system_is_asked_for_again(
+    fresh, processes, tmp_path, lost
+):
+    own = fresh.find(None)
+    memory = tmp_path / "interpreters.json"
+    known = read_json(memory)
+    del known[own.executable][lost]
+    known[own.executable]["version"] = "3.8.0"
+    write_json(memory, known)
+    assert Interpreters(_settings.gather(tmp_path), processes, memory).find(None) == own
     assert len(processes.started) == 2
 
 

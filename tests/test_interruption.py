@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.packages import make_project
+from tests.terminal import Terminal
 
 INTERRUPTED = pytest.ExitCode.INTERRUPTED
 
@@ -100,13 +101,21 @@ SLOW = """
 
     def test_never(): pass
 """
+UNMARKED = SLOW.replace('pytestmark = pytest.mark.env("lib==1.0", id="one")', "")
 
 
-def test_ctrl_c_while_tests_run_tears_fixtures_down_and_prints_the_summary(pytester, start, run):
-    pytester.makepyfile(test_it=SLOW)
-    session = start("-v")
+@pytest.mark.parametrize(
+    ("way", "signal_name"),
+    [([], "SIGINT"), ([], "SIGHUP"), (["--in-env=one"], "SIGTERM")],
+    ids=["marked-SIGINT", "marked-SIGHUP", "in-env-SIGTERM"],
+)
+def test_a_signal_while_tests_run_tears_fixtures_down_and_prints_the_summary(
+    pytester, start, way, signal_name
+):
+    pytester.makepyfile(test_it=SLOW if not way else UNMARKED)
+    session = start("-v", *way)
     session.wait_for("running")
-    session.interrupt()
+    session.process.send_signal(getattr(signal, signal_name))
     code, output, said = session.end()
     assert code == INTERRUPTED
     assert said == ["function is torn down", "session is torn down"]
@@ -115,6 +124,12 @@ def test_ctrl_c_while_tests_run_tears_fixtures_down_and_prints_the_summary(pytes
     assert "one: Python" in output
     assert "1 passed" in output
     assert "INTERNALERROR" not in output
+
+
+@pytest.fixture(autouse=True)
+def declared(pytester):
+    declaration = "environments:\n  one: {project: none, dependencies: [lib==1.0]}\n"
+    (pytester.path / "isoenv.yaml").write_text(declaration)
 
 
 def test_ctrl_c_reaches_the_processes_that_a_test_started(pytester, start):
@@ -159,9 +174,11 @@ def build_wheel(directory, config_settings=None, metadata_directory=None):
 """
 
 
-@pytest.mark.parametrize("option", ["--verbose", "--env-refresh"])
-def test_ctrl_c_while_an_environment_is_built_ends_the_build(
-    pytester, start, run, own_cache, tmp_path_factory, option
+@pytest.mark.parametrize(
+    ("option", "signal_name"), [("--verbose", "SIGINT"), ("--env-refresh", "SIGTERM")]
+)
+def test_a_signal_while_an_environment_is_built_ends_the_build(
+    pytester, start, run, own_cache, tmp_path_factory, option, signal_name
 ):
     outside = tmp_path_factory.mktemp("outside")
     tree = make_project(pytester.path / "tree", "tree")
@@ -181,7 +198,7 @@ def test_ctrl_c_while_an_environment_is_built_ends_the_build(
     session = start(option, "-p", "holds_the_pipe")
     with (outside / "pipe").open() as building:
         assert building.readline() == "building\n"
-        session.interrupt()
+        session.process.send_signal(getattr(signal, signal_name))
         assert building.read() == ""  # its only writer, the build, is gone
     code, output, _ = session.end()
     assert code == INTERRUPTED, output
@@ -206,3 +223,100 @@ def test_a_second_ctrl_c_ends_a_teardown_that_hangs(pytester, start):
     session.interrupt()
     code, output, _ = session.end()
     assert code == INTERRUPTED, output
+
+
+def test_ctrl_c_while_an_environment_collects_ends_the_run(pytester, start):
+    pytester.makepyfile(
+        test_it="""
+        import os, threading
+        pipe = open(os.environ["PIPE"], "w", buffering=1)
+        print("importing", file=pipe)
+        threading.Event().wait()
+        """
+    )
+    session = start("--in-env=one")
+    session.wait_for("importing")
+    session.interrupt()
+    code, output, _ = session.end()
+    assert code == INTERRUPTED, output
+    assert "KeyboardInterrupt" in output
+    assert "no tests ran" in output
+    assert "INTERNALERROR" not in output
+
+
+ENDLESS = """
+    import os, pytest, subprocess
+
+    pipe = open(os.environ["PIPE"], "w", buffering=1)
+
+    pytestmark = pytest.mark.env("lib==1.0", id="one")
+
+    @pytest.fixture
+    def function():
+        yield
+        print("function is torn down", file=pipe)
+
+    def test_loops(function):
+        for own_session in (False, True):
+            args = ["sh", "-c", "echo child > $PIPE; exec 9> $PIPE; read x < fifo"]
+            subprocess.Popen(args, start_new_session=own_session)
+        print("running", file=pipe)
+        while True:
+            pass
+"""
+
+
+def test_nothing_outlives_a_host_that_is_killed(pytester, start):
+    pytester.makepyfile(test_it=ENDLESS)
+    os.mkfifo(pytester.path / "fifo")
+    session = start()
+    for _ in range(2):
+        session.wait_for("child")
+    session.process.kill()
+    _, output, said = session.end()  # returns when all are gone
+    assert "function is torn down" in said, output
+
+
+@pytest.mark.parametrize("whom", ["all", pytest.param("controller", marks=pytest.mark.slow)])
+def test_under_xdist_nothing_is_left_either(pytester, start, whom, own_cache):
+    pytester.makepyfile(test_it=SLOW)
+    session = start("-p", "xdist", "-n2", "--env-refresh")
+    session.wait_for("running")
+    if whom == "all":  # a Ctrl-C in the terminal reaches them all
+        os.killpg(session.process.pid, signal.SIGINT)
+    else:
+        session.process.send_signal(signal.SIGTERM)
+    code, output, said = session.end()
+    print(output)
+    assert code == INTERRUPTED, output
+    assert "function is torn down" in said
+    assert [*own_cache.glob("v1/ephemeral/*")] == []
+    assert "INTERNALERROR" not in output
+
+
+@pytest.mark.parametrize(
+    ("where", "how"), [("test", "closed"), ("debugger", "closed"), ("debugger", "SIGTERM")]
+)
+def test_fixtures_are_torn_down_when_a_terminal_is_closed_or_a_debugger_is_left_alone(
+    pytester, tmp_path, monkeypatch, own_cache, where, how
+):
+    does = "breakpoint()" if where == "debugger" else "threading.Event().wait()"
+    pytester.makepyfile(test_it=SLOW.replace("threading.Event().wait()", does))
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    monkeypatch.setenv("PIPE", str(pipe))
+    terminal = Terminal("--env-refresh")
+    with pipe.open() as told:
+        assert told.readline() == "running\n"
+        if where == "debugger":
+            terminal.wait_for("(Pdb) ")
+        if how == "closed":
+            terminal.hang_up()
+        else:
+            terminal.process.terminate()
+            ended = terminal.end()
+            assert ended.status == INTERRUPTED
+            assert "1 passed" in ended.screen
+        # To the end: all who have it open are gone.
+        assert told.read().splitlines() == ["function is torn down", "session is torn down"]
+    assert [*own_cache.glob("v1/ephemeral/*")] == []

@@ -194,3 +194,57 @@ def test_python_m_pytest_is_told_from_the_script(monkeypatch, name, as_module):
 def test_a_worker_stops_where_stepwise_would_stop_the_host(pytester, args, failures):
     assert _options.failures_to_stop_at(pytester.parseconfig(*args)) == failures
     assert _options.failures_to_stop_at(pytester.parseconfig()) == 0
+
+
+def test_the_processes_of_pytest_xdist_have_one_seed_for_pytest_randomly(pytester):
+    config = pytester.parseconfig()
+    seeds = []
+    for run in ("one", "one", "other"):
+        config.workerinput = {"testrunuid": run}
+        seeds += _options.seed(config)
+    assert seeds[0] == seeds[1] != seeds[2]
+    name, (argument,) = seeds[0]
+    assert argument.startswith("--randomly-seed=")
+    assert not name, "nobody has asked for it, so nobody misses it"
+
+
+def test_a_seed_that_the_host_has_is_not_chosen_again(pytester):
+    config = pytester.parseconfig()
+    config.option.randomly_seed = 5
+    assert list(_options.seed(config)) == []
+
+
+def test_what_an_environment_declares_for_the_shell_to_add_acts_there_once(
+    pytester, run, monkeypatch
+):
+    monkeypatch.setenv("PYTEST_ADDOPTS", "--many=shell")
+    pytester.makefile(
+        ".yaml",
+        isoenv="""
+        environments:
+          own: {dependencies: [lib==1.0], env: {PYTEST_ADDOPTS: "--many own -p no:doctest"}}
+          same: {dependencies: [lib==1.0], env: {PYTEST_ADDOPTS: "--many=shell"}}
+          shells: {dependencies: [lib==1.0]}
+        """,
+    )
+    pytester.makeconftest(
+        "def pytest_addoption(parser): parser.addoption('--many', action='append')"
+    )
+    pytester.makepyfile(
+        test_it="""
+        import os, pytest
+
+        @pytest.mark.env("own")
+        def test_own(pytestconfig):
+            assert pytestconfig.getoption("many") == ["own", "shell", "line"]
+            assert not pytestconfig.pluginmanager.hasplugin("doctest")
+            assert os.environ["PYTEST_ADDOPTS"] == "--many own -p no:doctest"
+
+        @pytest.mark.env("same")
+        @pytest.mark.env("shells")
+        def test_shells(pytestconfig):
+            assert pytestconfig.getoption("many") == ["shell", "line"]
+            assert os.environ["PYTEST_ADDOPTS"] == "--many=shell"
+        """
+    )
+    run("--many=line").assert_outcomes(passed=3)

@@ -8,7 +8,7 @@ import pytest
 
 from pytest_isoenv._config import Declarations
 from pytest_isoenv._fields import Surroundings
-from pytest_isoenv._requests import derive_name, read_request
+from pytest_isoenv._requests import derive_name, read_requests
 from pytest_isoenv.spec import Layer
 
 
@@ -16,22 +16,22 @@ from pytest_isoenv.spec import Layer
 def declarations(tmp_path):
     for directory in ("tree", "sub/tree", "locks", "flask-pymongo"):
         (tmp_path / directory).mkdir(parents=True)
-    (tmp_path / "locks" / "pylock.old.toml").touch()
+    lock = "lock-version = '1.0'\ncreated-by = 'by hand'\npackages = []\n"
+    (tmp_path / "locks" / "pylock.old.toml").write_text(lock)
     return Declarations(
         around=Surroundings(tmp_path),
         base=Layer(requirements=("hypothesis",), python="3.9"),
-        layers={"old": Layer(requirements=("lib==1.0",)), "alone": Layer(), "new": Layer()},
+        stacks={"old": (Layer(requirements=("lib==1.0",)),), "alone": (Layer(),), "new": ()},
         standalone=frozenset({"alone"}),
-        default="host",
-        origins={},
     )
 
 
 @pytest.fixture
 def ask(declarations):
     def ask(*args, **fields):
-        request, problems = read_request(args, fields, "test_it.py::test", declarations)
+        requests, problems = read_requests(args, fields, "test_it.py::test", declarations)
         assert problems == []
+        (request,) = requests
         return request
 
     return ask
@@ -40,8 +40,8 @@ def ask(declarations):
 @pytest.fixture
 def refused(declarations):
     def refused(*args, **fields):
-        request, problems = read_request(args, fields, "test_it.py::test", declarations)
-        assert request is None
+        requests, problems = read_requests(args, fields, "test_it.py::test", declarations)
+        assert requests == []
         assert all(problem.where.startswith("test_it.py::test") for problem in problems)
         return [problem.what for problem in problems]
 

@@ -81,6 +81,21 @@ def test_a_whole_suite_in_two_environments_is_distributed(pytester):
     assert environments["new"]["outcomes"] == {"passed": 5, "failed": 1}
 
 
+def test_a_process_that_gets_no_test_lets_its_environments_session_end(pytester):
+    pytester.makefile(".yaml", isoenv="environments: {old: {dependencies: [lib==1.0]}}")
+    pytester.makeconftest(
+        """
+        def pytest_sessionfinish(session):
+            with open("log.txt", "a") as log:
+                log.write("over\\n")
+        """
+    )
+    pytester.makepyfile(test_it="def test_it(): pass")
+    result, _ = report(pytester, "-n2", "--in-env=old")
+    result.assert_outcomes(passed=1)
+    assert (pytester.path / "log.txt").read_text().split() == ["over", "over"]
+
+
 def test_fixtures_torn_down_late_are_not_lost(pytester):
     pytester.makepyfile(
         test_it="""
@@ -117,3 +132,70 @@ def test_a_crash_of_an_environments_process_fails_its_test_alone(pytester):
     result, environments = report(pytester, "-n1")
     result.assert_outcomes(passed=3, failed=1)
     assert environments["lib-1.0"]["tests"]["test_it.py::test_it[1]"] == "failed"
+
+
+@pytest.mark.skipif("sys.platform == 'win32'", reason="needs the signals of POSIX")
+def test_signals_are_the_tests_own_from_step_to_step(pytester):
+    pytester.makepyfile(
+        test_it="""
+        import pytest, signal
+
+        pytestmark = pytest.mark.env("lib==1.0")
+
+        def test_resets_all():
+            for number in {*signal.Signals} - {signal.SIGKILL, signal.SIGSTOP}:
+                signal.signal(number, signal.SIG_DFL)
+
+        @pytest.mark.parametrize("number", range(5))
+        def test_goes_on(number): pass
+        """
+    )
+    result, _ = report(pytester, "-n1")
+    result.assert_outcomes(passed=6)
+
+
+def test_the_hosts_pytest_timeout_sets_no_timer_for_tests_of_environments(pytester):
+    pytester.makeconftest(
+        """
+        # What pytest-timeout does, but for the timers.
+        import pytest, sys
+
+        class Hooks:
+            @pytest.hookspec(firstresult=True)
+            def pytest_timeout_set_timer(item, settings): pass
+
+            @pytest.hookspec(firstresult=True)
+            def pytest_timeout_cancel_timer(item): pass
+
+        def pytest_addhooks(pluginmanager):
+            pluginmanager.add_hookspecs(Hooks)
+
+        def tell(what, item):
+            if "pytest-isoenv" not in sys.prefix:
+                with open("timers.txt", "a") as file:
+                    file.write(f"{what} {item.name}\\n")
+
+        def pytest_timeout_set_timer(item, settings): tell("set", item)
+        def pytest_timeout_cancel_timer(item): tell("cancel", item)
+
+        @pytest.hookimpl(hookwrapper=True)
+        def pytest_runtest_protocol(item):
+            hook = item.config.hook
+            hook.pytest_timeout_set_timer(item=item, settings=None)
+            yield
+            hook.pytest_timeout_cancel_timer(item=item)
+        """
+    )
+    pytester.makepyfile(
+        test_it="""
+        import pytest
+
+        @pytest.mark.env("lib==1.0")
+        def test_there(): pass
+        def test_here(): pass
+        """
+    )
+    result, _ = report(pytester, "-n1", "-p", "no:timeout")  # should it be installed
+    result.assert_outcomes(passed=2)
+    timers = (pytester.path / "timers.txt").read_text()
+    assert timers == "set test_here\ncancel test_here\n"

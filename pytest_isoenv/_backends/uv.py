@@ -5,21 +5,30 @@ A module that satisfies :class:`pytest_isoenv.backend.Backend`.
 
 from __future__ import annotations
 
-import re
+import dataclasses
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from pytest_isoenv._backends.pylock_text import (
+    moved,
+    only_index,
+    pins,
+    rooted,
+    with_index,
+    without,
+    without_trees,
+)
 from pytest_isoenv._files import write_atomically
 from pytest_isoenv._redact import redact
 from pytest_isoenv.backend import Run, Wanted
 from pytest_isoenv.environment import python_of
 from pytest_isoenv.errors import BuildError, ResolutionError
 from pytest_isoenv.pinned import PinnedEnv, Resolution, Source, pylock_trees, read_pylock
-from pytest_isoenv.spec import EnvSpec, is_path
+from pytest_isoenv.spec import Index, applicable, is_path
 
 name = "uv"
 
@@ -32,7 +41,6 @@ _INDEX_VARIABLES = (
     "UV_EXTRA_INDEX_URL",
     "UV_FIND_LINKS",
 )
-_PYPI = "https://pypi.org/simple"
 
 
 # sysconfig, which find_uv_bin asks, fills its variables without a lock.
@@ -55,23 +63,53 @@ def index_inputs(environ: Mapping[str, str]) -> dict[str, str]:
 def resolve(wanted: Wanted, directory: Path, run: Run) -> Resolution:
     """``uv pip compile`` into a pylock.toml; the project and local trees take part, unpinned."""
     lock = _lock_text(wanted)
+    # What the lock pins stays as it is; what is asked for beside it must fit.
+    compiled = _compile(wanted, directory, run, constraints=pins(lock))
+    texts = [rooted(compiled, directory)]
+    if wanted.spec.lock is not None:
+        # PEP 751: relative paths start from the lock file's own directory.
+        texts.insert(0, rooted(lock, (wanted.root / wanted.spec.lock).parent))
+    trees = tuple(tree for text in texts for tree in pylock_trees(text))
+    index = only_index(wanted.installer_environ, wanted.spec.index)
+    texts = [without(without_trees(text), wanted.beneath) for text in texts]
+    return Resolution(tuple(with_index(text, index) for text in texts), trees)
+
+
+def lock(
+    wanted: Wanted,
+    directory: Path,
+    run: Run,
+    *,
+    python: str,
+    old: str = "",
+    upgrade: Iterable[str] = (),
+) -> str:
+    """A document for every platform and every Python from ``python`` (major.minor) on.
+
+    Versions of ``old``, the lock so far, are kept where they fit, but for packages in ``upgrade``.
+    Paths in it start from the rootdir; local trees are left out, they are built from their content.
+    """
+    options = ["--universal", "--python-version", python]
+    for package in upgrade:
+        options += ["--upgrade-package", package]
+    compiled = _compile(wanted, directory, run, options=options, old=old)
+    index = only_index(wanted.installer_environ, wanted.spec.index)
+    return with_index(without_trees(moved(compiled, directory, wanted.root)), index)
+
+
+def _compile(wanted: Wanted, directory: Path, run: Run, **how: Any) -> str:
+    """What uv makes of it, with the first pytest that fits."""
     for requirement in wanted.pytest_requirements:
         try:
-            _compile(wanted, requirement, lock, directory, run)
-            break
+            text = _compile_with(wanted, requirement, directory, run, **how)
+            if requirement or any(artefact.name == "pytest" for artefact in read_pylock(text)):
+                return text
         except ResolutionError as error:
             # Something asked for needs another pytest than the host's: then that is what it gets.
             is_last = requirement == wanted.pytest_requirements[-1]
             if is_last or "no solution found" not in error.output.lower():
                 raise
-    compiled = redact((directory / "pylock.toml").read_text(encoding="utf-8"))
-    texts = [_rooted(compiled, directory)]
-    if wanted.spec.lock is not None:
-        # PEP 751: relative paths start from the lock file's own directory.
-        texts.insert(0, _rooted(lock, (wanted.root / wanted.spec.lock).parent))
-    trees = tuple(tree for text in texts for tree in pylock_trees(text))
-    index = _only_index(wanted.installer_environ)
-    return Resolution(tuple(_with_index(_without_trees(text), index) for text in texts), trees)
+    raise AssertionError("the last pytest asked for is one")
 
 
 def _lock_text(wanted: Wanted) -> str:
@@ -80,90 +118,80 @@ def _lock_text(wanted: Wanted) -> str:
     return redact((wanted.root / wanted.spec.lock).read_text(encoding="utf-8"))
 
 
-def _compile(wanted: Wanted, pytest: str, lock: str, directory: Path, run: Run) -> None:
-    requirements = directory / "requirements.in"
-    write_atomically(requirements, "\n".join([*_inputs(wanted.spec, wanted.root), pytest]) + "\n")
+def _compile_with(
+    wanted: Wanted,
+    pytest: str,
+    directory: Path,
+    run: Run,
+    *,
+    constraints: Iterable[str] = (),
+    options: Collection[str] = (),
+    old: str = "",
+) -> str:
+    spec = wanted.spec
+    output = directory / "pylock.toml"
+    output.unlink(missing_ok=True)
+    if old:  # uv prefers the versions in what it replaces
+        output.write_text(old, encoding="utf-8")
+    constraints = [*wanted.constraints, *constraints]
     args: list[str | Path] = [_uv(), "pip", "compile", *_COMMON, "--no-header"]
     args += ["--python", wanted.interpreter.executable]
-    if lock:
-        # What the lock pins stays as it is; what is asked for beside it must fit.
-        constraints = directory / "constraints.txt"
-        write_atomically(constraints, "".join(f"{line}\n" for line in _pins(lock)))
-        args += ["--constraints", constraints]
-    args += ["--output-file", directory / "pylock.toml", requirements]
-    (directory / "pylock.toml").unlink(missing_ok=True)  # uv would prefer the versions in it
+    args += ["--constraints", _lines(directory / "constraints.txt", constraints)]
+    if spec.overrides:
+        args += ["--overrides", _lines(directory / "overrides.txt", spec.overrides)]
+    args += ["--resolution", spec.resolution]
+    args += ["--prerelease", spec.prerelease] if spec.prerelease else []
+    args += ["--exclude-newer", wanted.exclude_newer] if wanted.exclude_newer else []
+    args += _index_options(spec.index, wanted.root)
+    args += ["--output-file", output, *options]
+    asked = [*_inputs(wanted, "--universal" in options), *filter(None, [pytest])]
+    args += [_lines(directory / "requirements.in", asked)]
+    args += [_absolute_path(path, wanted.root) for path in spec.requirement_files]
     run(args, purpose="resolving the requirements", failure=ResolutionError, cwd=directory)
+    return redact(output.read_text(encoding="utf-8"))
 
 
-def _inputs(spec: EnvSpec, root: Path) -> list[str]:
-    lines = [_absolute(text, root) if is_path(text) else text for text in spec.requirements]
+def _lines(file: Path, lines: Iterable[str]) -> Path:
+    write_atomically(file, "".join(f"{line}\n" for line in lines))
+    return file
+
+
+def _inputs(wanted: Wanted, universal: bool) -> list[str]:
+    spec, root = wanted.spec, wanted.root
+    asked = spec.requirements
+    if not universal:  # else uv chooses, for each of several environments
+        asked = tuple(applicable(asked, wanted.interpreter.marker_environment))
+    lines = [_absolute(text, root) if is_path(text) else text for text in asked]
     if spec.project != "none":
         extras = f"[{','.join(spec.extras)}]" if spec.extras else ""
-        lines.append("-e " * (spec.project == "editable") + f"{root}{extras}")
+        lines.append("-e " * (spec.project == "editable") + f"{wanted.project.resolve()}{extras}")
     return lines
 
 
 def _absolute(text: str, root: Path) -> str:
     path, bracket, extras = text.partition("[")
-    return f"{(root / Path(path).expanduser()).resolve()}{bracket}{extras}"
+    return f"{_absolute_path(path, root)}{bracket}{extras}"
 
 
-def _pins(lock: str) -> list[str]:
-    return [f"{pin.name}=={pin.version}" for pin in read_pylock(lock) if pin.version]
+def _absolute_path(path: str, root: Path) -> str:
+    return str((root / Path(path).expanduser()).resolve())
 
 
-def _rooted(text: str, start: Path) -> str:
-    """The document with absolute paths: it is going to be installed from another place."""
-
-    def absolute(match: re.Match[str]) -> str:
-        return f'path = "{(start / match[1]).resolve()}"'
-
-    return re.sub(r'\bpath = "([^"]+)"', absolute, text)
-
-
-def _blocks(text: str) -> tuple[str, list[str]]:
-    head, *packages = re.split(r"^(?=\[\[packages\]\])", text, flags=re.MULTILINE)
-    return head, packages
-
-
-def _without_trees(text: str) -> str:
-    """The document without local trees: they are built from their content, never from a cache."""
-    head, packages = _blocks(text)
-    return head + "".join(block for block in packages if not pylock_trees(block))
-
-
-def _with_index(text: str, index: str | None) -> str:
-    """The document with the index of each package, which uv needs to find its cached files."""
-    if index is None:
-        return text
-    head, packages = _blocks(text)
-    named = rf'\g<0>\nindex = "{index}"'
-    return head + "".join(
-        re.sub(r"^version = .*$", named, block, count=1, flags=re.MULTILINE)
-        if re.search(r"^(wheels|sdist) = ", block, re.MULTILINE)
-        and not re.search(r"^index = ", block, re.MULTILINE)
-        else block
-        for block in packages
-    )
-
-
-def _only_index(environ: Mapping[str, str]) -> str | None:
-    """The one index that everything came from; None where there are several to choose from."""
-    if any(environ.get(key) for key in ("UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS")):
-        return None
-    index = environ.get("UV_DEFAULT_INDEX") or environ.get("UV_INDEX_URL") or _PYPI
-    return _strip_credentials(re.sub(r"^[\w-]+=", "", index))  # it may have a name
-
-
-def _strip_credentials(url: str) -> str:
-    return re.sub(r"(?<=://)[^/@]+@", "", url)
+def _index_options(index: Index, root: Path) -> list[str]:
+    """Where packages come from, both when they are resolved and when they are installed."""
+    options = ["--default-index", index.default] if index.default else []
+    for extra in index.extra:
+        options += ["--index", extra]
+    for links in index.find_links:
+        options += ["--find-links", links if "://" in links else _absolute_path(links, root)]
+    return options
 
 
 def create(pinned: PinnedEnv, directory: Path, run: Run) -> None:
     """``uv venv``, the pins with their hashes, then local wheels and trees without dependencies."""
     installer = _Installer(pinned, directory, run)
     installer.make()
-    for number, text in enumerate(pinned.pylocks):
+    for number, text in enumerate(filter(read_pylock, pinned.pylocks)):
         path = directory / f"pylock.{number}.toml"
         path.write_text(text, encoding="utf-8")
         installer.install("installing the pinned packages", "-r", path)
@@ -176,6 +204,9 @@ class _Installer:
 
     def __init__(self, pinned: PinnedEnv, directory: Path, run: Run) -> None:
         self._base_python = pinned.interpreter.executable
+        # Everything is pinned; but an index may have a name, by which there are credentials.
+        index = dataclasses.replace(pinned.spec.index, find_links=())
+        self._indexes = _index_options(index, directory)
         self._directory = directory
         self._run = run
 
@@ -188,7 +219,8 @@ class _Installer:
         self._run(command, purpose=purpose, failure=BuildError)
 
     def install(self, purpose: str, *what: str | Path) -> None:
-        options = (*_COMMON, "--no-deps", "--python", python_of(self._directory))
+        options: list[str | Path] = [*_COMMON, *self._indexes, "--no-deps"]
+        options += ["--python", python_of(self._directory)]
         self._run([_uv(), "pip", "install", *options, *what], purpose=purpose, failure=BuildError)
 
     def source(self, source: Source) -> None:
@@ -205,7 +237,7 @@ class _Installer:
         # code after an edit; a build of its own for each content does not.
         with tempfile.TemporaryDirectory(dir=self._directory, prefix="wheel-") as out:
             self._uv(f"building {source.path}", "build", "--wheel", "--out-dir", out,
-                     "--python", self._base_python, source.path)  # fmt: skip
+                     *self._indexes, "--python", self._base_python, source.path)  # fmt: skip
             self.install(purpose, *Path(out).glob("*.whl"))
 
 

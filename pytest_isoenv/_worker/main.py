@@ -7,6 +7,7 @@ commands; the worker sends events, each a dict with a ``kind``.
 from __future__ import annotations
 
 import collections
+import contextlib
 import importlib.util
 import marshal
 import os
@@ -16,7 +17,7 @@ import signal
 import sys
 import time
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -29,17 +30,32 @@ except ImportError:  # this is no POSIX system
 PROTOCOL = 2
 # Readable by every Python that this runs on.
 _MARSHAL_VERSION = 4
-# How long fixtures may take to be torn down once the host has gone (seconds).
-_GRACE = 10.0
+# How long fixtures may take to be torn down once the host has gone (seconds), and how often one
+# looks whether they have been.
+_GRACE, _TICK = 10.0, 0.05
+# Tells what this process has started from all else; the host has put it into the environment.
+_MARK = "PYTEST_ISOENV_RUN"
 # Kept, for a test may replace them.
-_getpid, _sleep = os.getpid, time.sleep
+_getpid, _getppid, _sleep, _now = os.getpid, os.getppid, time.sleep, time.monotonic
+_dumps, _loads = marshal.dumps, marshal.loads
+_handle, _handled = signal.signal, signal.getsignal
 _fork: Any = getattr(os, "fork", None)
+_kill: Any = os.kill
 _killpg: Any = getattr(os, "killpg", None)
+_listdir, _open = os.listdir, open
+_KILL: Any = getattr(signal, "SIGKILL", None)
 
 
 def main(channel: Any) -> None:
     """Take the request, run the session, tell how it ended."""
     host = Host(channel)
+    try:
+        _run(host)
+    finally:
+        host.let_go()
+
+
+def _run(host: Host) -> None:
     request = host.next_command()
     parts = {name: _loaded(name, source) for name, source in request["parts"].items()}
     _prepare_process(request)
@@ -97,10 +113,11 @@ class Host:
         self._pid = _getpid()
         self._commands: collections.deque[dict[str, Any]] = collections.deque()
         self._finished = False
-        channel.setcallback(lambda data: self._commands.append(marshal.loads(data)))
+        self._mark = f"{_MARK}={os.environ.get(_MARK)}".encode()
+        channel.setcallback(lambda data: self._commands.append(_loads(data)))
         io = channel.gateway._io
         _leave_to_the_parent(io)
-        self._notice_its_end(io.infile.fileno())
+        self._connection = _Connection(io.infile.fileno(), self._has_gone)
 
     @property
     def is_ours(self) -> bool:
@@ -110,6 +127,8 @@ class Host:
     def send(self, event: dict[str, Any]) -> None:
         """Tell the host something; a forked child has nothing to tell."""
         if self.is_ours:
+            # The host may answer.
+            self._connection.respect_the_tests()
             self._channel.send(_encode(event))
 
     def next_command(self) -> dict[str, Any]:
@@ -126,35 +145,88 @@ class Host:
         self._finished = True
         self.send({"kind": "finish", **event})
 
-    def _notice_its_end(self, descriptor: int) -> None:
-        """Should the host go while tests run, they end as after Ctrl-C, whatever they do.
+    def let_go(self) -> None:
+        """From now on the host may go."""
+        self._connection.watch_no_longer()
 
-        The system sends a signal when the other end of the pipe is closed, where it can.
-        """
-        if fcntl is None or not hasattr(os, "O_ASYNC"):
+    def _has_gone(self) -> None:
+        if self.is_ours and not self._finished:
+            _kill_all_later(self._mark)
+            raise KeyboardInterrupt("the host has gone")
+
+
+class _Connection:
+    """Should the host go while tests run, they end as after Ctrl-C, whatever they do.
+
+    The system sends a signal when the other end of the pipe is closed, where it can.
+    """
+
+    def __init__(self, descriptor: int, gone: Callable[[], None]) -> None:
+        self._descriptor = descriptor
+        self._watched = fcntl is not None and hasattr(os, "O_ASYNC")
+        if not self._watched:
             return
-        poll = select.poll()
-        poll.register(descriptor, select.POLLIN)
+        self._signal = signal.SIGIO
+        poll, can_read = select.poll(), select.POLLIN
+        poll.register(descriptor, can_read)
 
         def look(number: int, frame: Any) -> None:
             # What the host has said before it went is still to be heard.
-            gone = any(not events & select.POLLIN for _, events in poll.poll(0))
-            if gone and self.is_ours and not self._finished:
-                signal.signal(signal.SIGIO, signal.SIG_IGN)
-                _kill_group_later()
-                raise KeyboardInterrupt("the host has gone")
+            if any(not events & can_read for _, events in poll.poll(0)):
+                self.watch_no_longer()
+                gone()
 
-        signal.signal(signal.SIGIO, look)
-        fcntl.fcntl(descriptor, fcntl.F_SETOWN, self._pid)
-        flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
-        fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | os.O_ASYNC)
+        self._look = look
+        _handle(self._signal, look)
+        fcntl.fcntl(descriptor, fcntl.F_SETOWN, _getpid())
+        self._set_flags(_flags(descriptor) | os.O_ASYNC)
+
+    def respect_the_tests(self) -> None:
+        """A test that has taken the signal for itself gets no more of ours.
+
+        By default it would even be deadly.
+        """
+        if self._watched and _handled(self._signal) is not self._look:
+            self.watch_no_longer()
+
+    def watch_no_longer(self) -> None:
+        """No signal is sent any more; Python itself stops to handle it while it exits."""
+        if self._watched:
+            self._watched = False
+            with contextlib.suppress(OSError):  # a test may have closed it
+                self._set_flags(_flags(self._descriptor) & ~os.O_ASYNC)
+
+    def _set_flags(self, flags: int) -> None:
+        fcntl.fcntl(self._descriptor, fcntl.F_SETFL, flags)
 
 
-def _kill_group_later() -> None:
+def _flags(descriptor: int) -> int:
+    flags: int = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+    return flags
+
+
+def _kill_all_later(mark: bytes) -> None:
     """Fixtures may be torn down, but nothing stays: not this process, nor what it has started."""
-    if _fork() == 0:
-        _sleep(_GRACE)
-        _killpg(0, signal.SIGKILL)
+    parent = _getpid()
+    if _fork() != 0:
+        return
+    deadline = _now() + _GRACE
+    while _getppid() == parent and _now() < deadline:
+        _sleep(_TICK)
+    for process in _marked(mark):
+        if process != _getpid():
+            with contextlib.suppress(OSError):
+                _kill(process, _KILL)
+    _killpg(0, _KILL)
+
+
+def _marked(mark: bytes) -> Iterator[int]:
+    """Processes that have the mark, whatever group they have moved to, where the system tells."""
+    with contextlib.suppress(OSError):
+        for name in filter(str.isdigit, _listdir("/proc")):
+            with contextlib.suppress(OSError), _open(f"/proc/{name}/environ", "rb") as file:
+                if mark in file.read().split(b"\0"):
+                    yield int(name)
 
 
 def _leave_to_the_parent(io: Any) -> None:
@@ -174,9 +246,9 @@ def _leave_to_the_parent(io: Any) -> None:
 
 def _encode(event: Any) -> bytes:
     try:
-        return marshal.dumps(event, _MARSHAL_VERSION)
+        return _dumps(event, _MARSHAL_VERSION)
     except ValueError:
-        return marshal.dumps(_plain(event), _MARSHAL_VERSION)
+        return _dumps(_plain(event), _MARSHAL_VERSION)
 
 
 def _plain(value: Any) -> Any:

@@ -14,7 +14,9 @@ from __future__ import annotations
 import copy
 import importlib.util
 import inspect
+import io
 import os
+import shlex
 from collections.abc import Callable, Generator
 from importlib.metadata import entry_points
 from typing import Any
@@ -23,6 +25,8 @@ import pytest
 
 # Kept, for a test may replace it.
 _exit = os._exit
+# What the plugin of the host is called; nobody needs it here.
+_HOST_PLUGIN = ("isoenv", "pytest_isoenv.plugin")
 
 
 def _has_plugin(name: str) -> bool:
@@ -192,11 +196,16 @@ class SessionPlugin:
         self._running = ""
         self._tried: dict[str, Any] | None = None
         self._deselected: list[Any] = []
-        # Already part of the options; tests see it all the same.
-        self._addopts = os.environ.pop("PYTEST_ADDOPTS", None)
+        # The host's is part of the options already; tests see it all the same.
+        self._addopts = os.environ.get("PYTEST_ADDOPTS")
+        self._own = shlex.split(self._addopts or "")
+        if (self._addopts or "") == request["addopts"]:
+            self._own = []
+            os.environ.pop("PYTEST_ADDOPTS", None)
         self._named_plugins = os.environ.get("PYTEST_PLUGINS")
         if self._named_plugins is not None:
             named = [name for name in self._named_plugins.split(",") if name]
+            named = [name for name in named if name not in _HOST_PLUGIN]
             os.environ["PYTEST_PLUGINS"] = ",".join(filter(self._can_be_loaded, named))
         self._options = [option for option in request["options"] if self._can_be_obeyed(option)]
 
@@ -228,11 +237,11 @@ class SessionPlugin:
         known = []
         for name, arguments in self._options:
             unknown = parser.parse_known_and_unknown_args(arguments)[1]
-            if unknown:
-                self._host.send({"kind": "dropped", "option": name})
-            else:
+            if not unknown:
                 known += arguments
-        args[:] = [*self._request["positional"], *known]
+            elif name:
+                self._host.send({"kind": "dropped", "option": name})
+        args[:] = [*self._own, *self._request["positional"], *known]
         early_config.pluginmanager.register(self._statuses, "isoenv-statuses")
 
     def pytest_configure(self, config: Any) -> None:
@@ -435,8 +444,18 @@ class SessionPlugin:
             data = {**report._to_json(), "$report_type": type(report).__name__}
         longrepr = report.longrepr
         if hasattr(longrepr, "toterminal") and not hasattr(longrepr, "reprtraceback"):
-            data["$words"] = True  # sent as text, but it is no text
+            data["$words"] = self._shown(longrepr)  # sent as text, but it is no text
         return data
+
+    def _shown(self, longrepr: Any) -> str:
+        """What the terminal would get, with colours if it has them."""
+        from _pytest._io import TerminalWriter
+
+        shown = io.StringIO()
+        writer = TerminalWriter(shown)
+        writer.hasmarkup = self._config.getoption("color", "no") == "yes"
+        longrepr.toterminal(writer)
+        return shown.getvalue()
 
     def pytest_warning_recorded(
         self, warning_message: Any, when: str, nodeid: str, location: Any

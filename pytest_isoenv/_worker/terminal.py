@@ -7,11 +7,17 @@ asked for, and given back, so that one session has it at a time. Live logs are s
 from __future__ import annotations
 
 import io
+import signal
 import sys
 import threading
 from typing import Any
 
 import pytest
+
+# Kept, for a test may replace them.
+_this_thread = threading.get_ident
+_handle, _handled = signal.signal, signal.getsignal
+_MAIN_THREAD = threading.main_thread().ident
 
 
 def plugin(request: dict[str, Any], host: Any) -> Terminal:
@@ -27,7 +33,7 @@ class _Nowhere(io.StringIO):
     """
 
     def write(self, text: str) -> int:
-        if threading.current_thread() is not threading.main_thread() and sys.__stderr__:
+        if _this_thread() != _MAIN_THREAD and sys.__stderr__:
             sys.__stderr__.write(text)
             sys.__stderr__.flush()
         return len(text)
@@ -108,6 +114,7 @@ class Terminal:
         if self._has_it:
             return
         self._has_it = True
+        self._listen()
         self._host.send({"kind": "terminal wanted"})
         self._host.next_command()
         if self._writer is not None:
@@ -121,6 +128,21 @@ class Terminal:
             self._writer.flush()
             self._writer._file = self._nowhere
         self._host.send({"kind": "terminal back"})
+        if _handled(signal.SIGTERM) in (self._leave, self._leaving):
+            _handle(signal.SIGTERM, signal.SIG_DFL)
+
+    def _listen(self) -> None:
+        """The run may have to end while the debugger, which keeps Ctrl-C to itself, waits."""
+        in_main_thread = _this_thread() == _MAIN_THREAD
+        if in_main_thread and _handled(signal.SIGTERM) == signal.SIG_DFL:
+            _handle(signal.SIGTERM, self._leave)
+
+    def _leave(self, number: int, frame: Any) -> None:
+        _handle(signal.SIGTERM, self._leaving)
+        raise pytest.exit.Exception("the run has been ended")
+
+    def _leaving(self, number: int, frame: Any) -> None:
+        """It has been heard."""
 
     # Live logs
 

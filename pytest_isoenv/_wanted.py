@@ -1,0 +1,112 @@
+"""What a backend is asked to resolve: :class:`~pytest_isoenv.backend.Wanted`, and its key."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+from pytest_isoenv._files import content_digest, metadata_digest
+from pytest_isoenv._settings import Settings
+from pytest_isoenv.backend import OLDEST_PYTEST, Backend, Wanted
+from pytest_isoenv.pinned import SCHEMA, IntentKey, Interpreter, digest_of
+from pytest_isoenv.spec import EnvSpec, is_path
+
+
+def wanted_of(
+    spec: EnvSpec,
+    interpreter: Interpreter,
+    settings: Settings,
+    beneath: Mapping[str, str] | None = None,
+) -> Wanted:
+    """What resolving ``spec`` for an interpreter of this machine needs to know."""
+    now = datetime.datetime.now(datetime.timezone.utc)
+    return Wanted(
+        spec,
+        interpreter,
+        pytest_requirements(spec, interpreter),
+        settings.root,
+        settings.installer_environ,
+        newest_upload(spec.index.exclude_newer, now),
+        beneath or {},
+    )
+
+
+def pytest_requirements(spec: EnvSpec, interpreter: Interpreter) -> list[str]:
+    """What is asked of pytest itself, best first: the host's version, else any that a worker runs.
+
+    A requirement of the user's own that excludes the host's version rules the first one out. Where
+    versions are to be low, pytest's is, too, if somebody asks for it.
+    """
+    host = importlib.metadata.distribution("pytest")
+    anything = f"pytest>={OLDEST_PYTEST}"
+    supported = SpecifierSet(host.metadata["Requires-Python"] or "")
+    own = [Requirement(text) for text in spec.requirements if not is_path(text)]
+    asked = [r.specifier for r in own if canonicalize_name(r.name) == "pytest"]
+    fits = all(specifier.contains(host.version, prereleases=True) for specifier in asked)
+    wanted = [anything]
+    if fits and supported.contains(interpreter.version, prereleases=True):
+        wanted.insert(0, f"pytest=={host.version}")
+    return wanted if spec.resolution == "highest" else ["", *wanted]
+
+
+def intent_of(backend: Backend, wanted: Wanted) -> IntentKey:
+    """Names everything that a resolution hangs on; equal intents share a kept resolution."""
+    spec, root = wanted.spec, wanted.root
+    inputs = {
+        "schema": SCHEMA,
+        "backend": backend.name,
+        **wanted.interpreter.key_inputs(),
+        **backend.index_inputs(wanted.installer_environ),
+        "requirements": "\n".join(spec.requirements),
+        "constraints": "\n".join(wanted.constraints),
+        "overrides": "\n".join(spec.overrides),
+        "mode": f"{spec.resolution} {spec.prerelease} {wanted.exclude_newer}",
+        "index": repr(spec.index),
+        "conda": repr(spec.conda),
+        "pytest": "\n".join(wanted.pytest_requirements),
+    }
+    files = [*spec.requirement_files, *filter(None, [spec.lock, spec.conda.environment])]
+    for text in (*files, *(links for links in spec.index.find_links if "://" not in links)):
+        path = root / Path(text).expanduser()
+        inputs[f"file {path}"] = content_digest(path)
+    if spec.project != "none":
+        of_project = f"{spec.project} {wanted.project} {spec.extras}"
+        inputs["project"] = f"{of_project} {metadata_digest(wanted.project)}"
+    for text in filter(is_path, spec.requirements):
+        path = root / Path(text.partition("[")[0]).expanduser()
+        inputs[f"path {path}"] = metadata_digest(path)
+    return IntentKey(digest_of(inputs))
+
+
+def newest_upload(text: str | None, now: datetime.datetime) -> str | None:
+    """The moment that ``exclude-newer`` means: the end of a day, or a span before this midnight.
+
+    In UTC, so that everybody resolves alike; a span moves once a day.
+    """
+    if text is None:
+        return None
+    if re.fullmatch(r"[\d-]+", text):
+        moment = datetime.datetime.fromisoformat(text).replace(tzinfo=datetime.timezone.utc)
+        return _rfc3339(moment + datetime.timedelta(days=1))
+    span = re.findall(r"(\d+) ?([A-Za-z])", text)
+    if "-" not in text and span:
+        days = sum(int(count) * _DAYS[unit.upper()] for count, unit in span)
+        midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+        return _rfc3339(midnight - datetime.timedelta(days=days))
+    moment = datetime.datetime.fromisoformat(re.sub("Z$", "+00:00", text))
+    return _rfc3339(moment.astimezone(datetime.timezone.utc) if moment.tzinfo else moment)
+
+
+# What a unit of a span is in days, by its first letter; as uv counts months and years.
+_DAYS = {"H": 1 / 24, "D": 1, "W": 7, "M": 30, "Y": 365}
+
+
+def _rfc3339(moment: datetime.datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
