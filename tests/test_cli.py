@@ -124,7 +124,7 @@ def test_show_says_what_a_key_is_made_of_what_is_installed_and_who_declared_it(i
     isoenv("build", "told")
     ended = isoenv("show", "told")
     assert ended.status == 0
-    assert "  base: project: none; requirements: lib\n  old: requirements: lib==1.0\n" in ended.out
+    assert "  base: requirements: lib; project: none\n  old: requirements: lib==1.0\n" in ended.out
     assert "  told: variables: WORD; prepend-paths: tools\n" in ended.out
     shown = isoenv("show", "told", "--json").json
     assert shown["packages"]["lib"] == "1.0"
@@ -142,7 +142,7 @@ def test_show_says_what_a_matrix_adds(isoenv):
 
 def test_show_says_what_has_changed_since_the_last_build(isoenv, project):
     isoenv("build", "old")
-    text = YAML.replace("old: {", "old: {env: {A: b}, ")
+    text = YAML.replace("  old: {", "  old: {env: {A: b}, ")
     (project / "isoenv.yaml").write_text(text)
     assert "  state      not built (variable A added)\n" in isoenv("show", "old").out
 
@@ -383,7 +383,8 @@ def filled(own_cache):
 
     def build(directory):
         (directory / "file").write_bytes(b"x" * 1000)
-        return {"python": "3.12.1", "packages": {}}
+        python = {"python": "3.12.1", "real_path": "/no/python", "interpreter_file": [0, 0]}
+        return {**python, "installed": {}, "packages": {}}
 
     for name in ("one", "two"):
         store.ensure(EnvKey(name), {"backend": "uv"}, f"/there\0{name}", build, lambda entry: None)
@@ -396,7 +397,7 @@ def test_cache_says_where_it_is_what_is_in_it_and_who_uses_it(isoenv, filled):
     assert ended.out.splitlines()[0] == str(filled)
     assert "2 environments, 2.0 kB" in ended.out
     first, second = ended.out.splitlines()[-2:]
-    assert first.endswith("just now  one in /there")
+    assert first.split()[5:] == ["just", "now", "just", "now", "one", "in", "/there"]
     assert second.startswith("two")
     data = isoenv("cache", "--json").json
     assert [one["name"] for one in data["environments"]] == ["one", "two"]
@@ -506,10 +507,12 @@ def test_what_the_conftest_declares_is_there_too(isoenv, project):
         print("being imported")
 
         def pytest_isoenv_environments(config):
-            return {"hooked": {"dependencies": [f"lib=={config.rootpath.name == 'project'}.0"]}}
+            return {"hooked": {"env": {"ROOT": config.rootpath.name}}}
     """
     (project / "conftest.py").write_text(textwrap.dedent(conftest))
     assert isoenv("list", "--names").out.split() == [*NAMES, "hooked"]
+    shown = isoenv("show", "hooked", "--json").json
+    assert shown["declared_in"] == "a plugin"
     (project / "conftest.py").write_text("import absent  # pytest_isoenv_environments")
     ended = isoenv("list")
     assert ended.status == USAGE
