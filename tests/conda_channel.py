@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import hashlib
 import io
 import json
 import os
@@ -11,6 +11,7 @@ import sysconfig
 import tarfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 SUBDIR_OF_MACHINE = {"x86_64": "linux-64", "aarch64": "linux-aarch64"}
 VERSION = "{}.{}.{}".format(*sys.version_info)
@@ -86,7 +87,21 @@ def make_distribution(
     return make_package(channel, name, version, files=files, depends=["python"])
 
 
-def index_channel(channel: Path) -> None:
-    from rattler.index import index_fs
+def write_index(channel: Path) -> str:
+    """Write what conda reads of a channel first; returns the channel's URL."""
+    for directory in (channel / "noarch", channel / subdir()):
+        directory.mkdir(parents=True, exist_ok=True)
+        packages = {file.name: _entry(file) for file in sorted(directory.glob("*.tar.bz2"))}
+        repodata = {"info": {"subdir": directory.name}, "packages": packages}
+        (directory / "repodata.json").write_text(json.dumps(repodata))
+    return channel.as_uri()
 
-    asyncio.run(index_fs(channel, write_zst=False, write_shards=False))
+
+def _entry(package: Path) -> dict[str, Any]:
+    data = package.read_bytes()
+    with tarfile.open(package) as archive:
+        member = archive.extractfile("info/index.json")
+        assert member is not None
+        entry: dict[str, Any] = json.load(member)
+    digests = {kind: hashlib.new(kind, data).hexdigest() for kind in ("md5", "sha256")}
+    return {**entry, **digests, "size": len(data)}
