@@ -32,7 +32,7 @@ class Declarations:
     ``stacks`` holds each environment that can be built: the layers that it is made of, lowest
     precedence first, without ``base``. ``families`` holds the names of a matrix's environments
     by the name of their declaration, ``locks`` the lock file of each that has one. ``origins``
-    says for each name which file declares it.
+    says for each name which file declares it, ``parts`` what each of its layers is called.
     """
 
     around: Surroundings
@@ -43,6 +43,7 @@ class Declarations:
     locks: Mapping[str, str] = dataclasses.field(default_factory=dict)
     default: str = HOST
     origins: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    parts: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     unsupported: Unsupported = lambda spec: ()
 
     @property
@@ -125,6 +126,7 @@ def load(
         locks=_locks.found(root, inherited.stacks),
         default=gathered.default[0],
         origins=inherited.origins,
+        parts=inherited.parts,
         unsupported=unsupported,
     )
     problems = [*gathered.problems, *inherited.problems, *problems]

@@ -21,6 +21,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
+from pytest_isoenv._python_request import names_a_path
 from pytest_isoenv._reading import UnreadableError, read_yaml
 from pytest_isoenv._redact import redact
 from pytest_isoenv.errors import Problem
@@ -123,8 +124,8 @@ def _python(value: Any, around: Surroundings) -> str:
             f"{value!r} is a number, so 3.10 would be read as 3.1; write it as a text: '3.10'"
         )
     text = _text(value, around)
-    if is_path(text):
-        return _existing(text, around)
+    if names_a_path(text):
+        return _existing(text, around) if is_path(text) else around.rooted(text)
     if text[0] in "<>=!~":
         try:
             SpecifierSet(text)

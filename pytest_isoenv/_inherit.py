@@ -28,6 +28,7 @@ class Inheritance:
         self.families: dict[str, tuple[EnvName, ...]] = {}
         self.standalone: set[str] = set()
         self.origins: dict[str, str] = {}
+        self.parts: dict[str, tuple[str, ...]] = {}
         self._declared = declared
         self._own: dict[str, Layer] = {}
 
@@ -58,18 +59,26 @@ class Inheritance:
         stack = tuple(self._own[entry] for entry in chain)
         alone = any(self._is_standalone(entry) for entry in chain)
         if not self._declared[name].is_family:
-            self._add_one(name, name, stack, alone)
+            self._add_one(name, name, stack, chain, alone)
             return
         cells = self._cells(name)
         for cell, layer in cells.items():
-            self._add_one(cell, name, (*stack, layer), alone)
+            self._add_one(cell, name, (*stack, layer), (*chain, cell), alone)
         self.families[name] = tuple(map(EnvName, cells))
 
-    def _add_one(self, name: str, declared: str, stack: tuple[Layer, ...], alone: bool) -> None:
+    def _add_one(
+        self,
+        name: str,
+        declared: str,
+        stack: tuple[Layer, ...],
+        parts: Sequence[str],
+        alone: bool,
+    ) -> None:
         if name != declared and (name in self._declared or name in self.stacks):
             what = f"another environment is called {name!r}, too; give a value another id"
             self._problem(declared, "matrix", what)
         self.stacks[name] = stack
+        self.parts[name] = tuple(parts)
         self.origins[name] = self._declared[declared].where
         if alone:
             self.standalone.add(name)

@@ -5,15 +5,16 @@ The only module that starts processes. No command goes through a shell.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import shlex
 import signal
 import subprocess
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 from pytest_isoenv._redact import redact
 
@@ -128,6 +129,58 @@ def run_for_user(
 ) -> subprocess.CompletedProcess[Any]:
     """:func:`subprocess.run` with another environment; ``options`` are passed on."""
     return subprocess.run(args, **{"env": dict(environ), **options})
+
+
+def run_in_foreground(args: Sequence[str | Path], environ: Mapping[str, str]) -> int:
+    """Run a command in our place: with our streams and terminal, and the signals that we get.
+
+    Returns its exit status; below 0, the signal that ended it. What the terminal sends, a Ctrl-C
+    for instance, it gets by itself, and does with it what it likes; what is sent to us alone is
+    passed on. Outside the main thread no signal is.
+    """
+    popen = subprocess.Popen([str(arg) for arg in args], env=dict(environ))
+    usual: dict[signal.Signals, Any] = {}
+    try:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in _while_another_runs(popen):
+                usual[number] = signal.signal(number, handler)
+        return popen.wait()
+    finally:
+        for number, handler in usual.items():
+            signal.signal(number, handler)
+
+
+def _while_another_runs(popen: subprocess.Popen[bytes]) -> Iterator[tuple[signal.Signals, Any]]:
+    def pass_on(number: int, _: object) -> None:
+        if popen.poll() is None:
+            popen.send_signal(number)
+
+    def leave_it(number: int, _: object) -> None:
+        """The terminal has sent it to the command as well."""
+
+    of_terminal = leave_it if _has_terminal() else pass_on
+    names = {"SIGINT": of_terminal, "SIGQUIT": of_terminal}
+    names |= dict.fromkeys(["SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"], pass_on)
+    for name, handler in names.items():
+        if hasattr(signal, name):
+            yield getattr(signal, name), handler
+
+
+def _has_terminal() -> bool:
+    """Whether a terminal sends its signals to our process group."""
+    try:
+        with open("/dev/tty", "rb", buffering=0) as terminal:  # noqa: PTH123
+            return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()
+    except (OSError, AttributeError):
+        return False
+
+
+def die_of(number: int) -> NoReturn:
+    """End this process by a signal, as the command did that it ran: whoever waits can tell."""
+    with contextlib.suppress(OSError, ValueError):
+        signal.signal(number, signal.SIG_DFL)  # not possible for SIGKILL, nor necessary
+    os.kill(os.getpid(), number)
+    raise SystemExit(128 + number)
 
 
 def interrupt(popen: subprocess.Popen[bytes]) -> None:

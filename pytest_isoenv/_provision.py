@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,9 @@ from pytest_isoenv._files import content_digest, metadata_digest, read_json, wri
 from pytest_isoenv._interpreters import Interpreters
 from pytest_isoenv._process import Processes
 from pytest_isoenv._settings import Settings
-from pytest_isoenv._store import Entry, Store
+from pytest_isoenv._store import Check, Entry, Store, used
 from pytest_isoenv._wanted import intent_of, wanted_of
-from pytest_isoenv.backend import Backend, Wanted
+from pytest_isoenv.backend import Backend, Finding, Wanted
 from pytest_isoenv.environment import Environment, activated, python_of
 from pytest_isoenv.errors import BrokenEnvironment, CommandError
 from pytest_isoenv.pinned import (
@@ -70,6 +72,33 @@ print(json.dumps({
 Notify = Callable[[EnvName], None]
 
 
+@dataclasses.dataclass(frozen=True)
+class Outlook:
+    """What there is for a request: its Python at least, if it does not bring its own.
+
+    ``pinned`` is None where nothing was resolved yet, or where it is resolved anew each time.
+    ``resolution`` is the directory that keeps what was. ``entry`` is the environment if it can be
+    used as it is; if it is ``broken``, why; ``changes`` says what is different from the one that
+    the project had last.
+    """
+
+    interpreter: Interpreter | None
+    pinned: PinnedEnv | None = None
+    resolution: Path | None = None
+    entry: Entry | None = None
+    broken: str = ""
+    changes: str = ""
+
+    @property
+    def python(self) -> tuple[str, str] | None:
+        """The version and the path of its Python; None for one that it brings when it is built."""
+        if self.entry is not None:
+            return self.entry.facts["python"], str(python_of(self.entry.directory))
+        if self.interpreter is not None:
+            return self.interpreter.version, self.interpreter.executable
+        return None
+
+
 class Provisioner:
     """Turns requests into environments; the same request twice in a run is one environment.
 
@@ -87,6 +116,7 @@ class Provisioner:
         self._notify = notify
         self._processes = Processes()
         self._store = Store(settings.cache)
+        self._fresh = Store(settings.shared) if settings.shared else None
         self._interpreters = Interpreters(settings, self._processes, self._store.interpreters)
         self._lock = threading.Lock()
         self._locks: dict[EnvSpec, threading.Lock] = {}
@@ -94,12 +124,18 @@ class Provisioner:
 
     def stop(self) -> None:
         """End what is being built: the run was interrupted."""
-        self._store.stop()
+        for store in filter(None, (self._store, self._fresh)):
+            store.stop()
         self._processes.stop()
 
     def close(self) -> None:
         """Remove what was ephemeral."""
         self._store.close()
+
+    @cached_property
+    def shared(self) -> Path:
+        """Where other processes of this run may keep ephemeral environments until it is over."""
+        return self._store.ephemeral()
 
     def environment(self, name: EnvName, spec: EnvSpec) -> Environment:
         """The environment for a request, cached or built now.
@@ -113,9 +149,52 @@ class Provisioner:
                 self._ready[spec] = self._provision(name, spec)
             return self._ready[spec]
 
+    def look(self, name: EnvName, spec: EnvSpec) -> Outlook:
+        """What there is for a request already; nothing is resolved or built.
+
+        Raises :exc:`~pytest_isoenv.errors.InterpreterNotFound`.
+        """
+        backend = self._backends[spec.backend]
+        interpreter = self._interpreter_for(spec)
+        layers = list(self._layers_there(spec))
+        if self._is_ephemeral(spec) or len(layers) < len(spec.beneath):
+            return Outlook(interpreter)
+        packages = _layers.packages(layers)
+        intent = intent_of(backend, wanted_of(spec, interpreter, self._settings, packages))
+        directory = self._store.kept_resolution(intent)
+        kept = _kept(directory)
+        if kept is None:
+            return Outlook(interpreter)
+        pinned = self._pinned(spec, interpreter, kept, layers)
+        entry, broken = self._store.look(pinned.key(), self._check_of(spec.backend))
+        why = "" if entry else self._store.changes(self._label(name), pinned.key_inputs())
+        return Outlook(interpreter, pinned, directory, entry, broken or "", why)
+
+    def _layers_there(self, spec: EnvSpec) -> Iterator[Environment]:
+        """Of the environments that lie beneath, those that are there already."""
+        for name, beneath in spec.beneath:
+            outlook = self.look(name, _layers.fitted(beneath, spec))
+            if outlook.entry is not None and outlook.pinned is not None:
+                yield self._environment(name, outlook.pinned, outlook.entry)
+
+    def diagnose(self) -> Iterator[Finding]:
+        """What the backends say of what they need, those that say anything."""
+        for backend in self._backends.values():
+            diagnose = getattr(backend, "diagnose", None)
+            if diagnose is not None:
+                yield from diagnose(self._settings.installer_environ, self._run)
+
+    def check(self, backend: str, directory: Path, facts: Mapping[str, Any]) -> str | None:
+        """Why a finished environment cannot be used any more; None if it can."""
+        known = self._backends.get(backend)
+        return known.check(directory, facts) if known is not None else None
+
+    def interpreter(self, request: str | None) -> Interpreter:
+        """The Python that answers a request; raises InterpreterNotFound."""
+        return self._interpreters.find(request)
+
     def _provision(self, name: EnvName, spec: EnvSpec) -> Environment:
-        brings_python = self._backends[spec.backend].brings_python
-        interpreter = None if brings_python else self._interpreters.find(spec.python)
+        interpreter = self._interpreter_for(spec)
         layers = [
             self.environment(beneath, _layers.fitted(below, spec))
             for beneath, below in spec.beneath
@@ -124,6 +203,12 @@ class Provisioner:
         pinned = self._pin(name, spec, interpreter, layers)
         entry = self._enter(name, pinned, layers)
         return self._environment(name, pinned, entry)
+
+    def _interpreter_for(self, spec: EnvSpec) -> Interpreter | None:
+        """The Python that an environment is built on; None where it brings its own."""
+        if self._backends[spec.backend].brings_python:
+            return None
+        return self._interpreters.find(spec.python)
 
     def lock(self, spec: EnvSpec, old: str = "", upgrade: Iterable[str] = ()) -> str:
         """A lock for what is declared: the text of a PEP 751 document, with what it was made for.
@@ -154,6 +239,15 @@ class Provisioner:
             text = (wanted.root / Path(spec.lock).expanduser()).read_text(encoding="utf-8")
             _locks.check_python(spec.lock, text, interpreter)
         resolution = self._resolution(name, backend, wanted)
+        return self._pinned(spec, interpreter, resolution, layers)
+
+    def _pinned(
+        self,
+        spec: EnvSpec,
+        interpreter: Interpreter | None,
+        resolution: Resolution,
+        layers: Sequence[Environment],
+    ) -> PinnedEnv:
         trees = [self._source(path, editable) for path, editable in resolution.trees]
         local = [self._source(path, editable=False) for path in spec.local]
         return PinnedEnv(
@@ -166,16 +260,19 @@ class Provisioner:
         )
 
     def _resolution(self, name: EnvName, backend: Backend, wanted: Wanted) -> Resolution:
-        if self._is_ephemeral(wanted.spec):
+        store = self._store_for(wanted.spec)
+        if store is None:
             self._notify(name)
             return backend.resolve(wanted, self._store.ephemeral(), self._run)
         intent = intent_of(backend, wanted)
-        kept = None if self._settings.upgrade else _kept(self._store.kept_resolution(intent))
+        anew = self._settings.upgrade and store is self._store
+        kept = None if anew else _kept(store.kept_resolution(intent))
         if kept is not None:
+            used(store.kept_resolution(intent))
             return kept
         self._notify(name)
-        with self._store.resolution(intent) as directory:
-            kept = None if self._settings.upgrade else _kept(directory)
+        with store.resolution(intent) as directory:
+            kept = None if anew else _kept(directory)
             if kept is None:
                 directory.mkdir(parents=True, exist_ok=True)
                 kept = backend.resolve(wanted, directory, self._run)
@@ -204,19 +301,31 @@ class Provisioner:
             _layers.refuse_overlaps(facts["own"], layers)
             return facts
 
-        if self._is_ephemeral(pinned.spec):
+        store = self._store_for(pinned.spec)
+        if store is None:
             return self._store.throw_away(build)
-        backend = self._backends[pinned.spec.backend]
-        return self._store.ensure(
+        entry = store.ensure(
             pinned.key(),
             pinned.key_inputs(),
-            label=f"{self._settings.root}\0{name}",
+            label=self._label(name),
             build=build,
-            check=lambda entry: backend.check(entry.directory, entry.facts),
+            check=self._check_of(pinned.spec.backend),
         )
+        return entry if store is self._store else replace(entry, provisioned="ephemeral")
+
+    def _label(self, name: EnvName) -> str:
+        return f"{self._settings.root}\0{name}"
+
+    def _check_of(self, backend: str) -> Check:
+        check = self._backends[backend].check
+        return lambda entry: check(entry.directory, entry.facts)
 
     def _is_ephemeral(self, spec: EnvSpec) -> bool:
         return self._settings.refresh or spec.refresh
+
+    def _store_for(self, spec: EnvSpec) -> Store | None:
+        """Where it is kept; None if it is ephemeral, and no other process is to have it."""
+        return self._fresh if self._is_ephemeral(spec) else self._store
 
     def _create(self, pinned: PinnedEnv, directory: Path) -> Mapping[str, Any]:
         self._backends[pinned.spec.backend].create(pinned, directory, self._run)

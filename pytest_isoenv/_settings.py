@@ -105,8 +105,12 @@ _FOR_INSTALLERS = frozenset(
         "UV_LINK_MODE",
         "UV_NATIVE_TLS",
         "UV_OFFLINE",
+        "UV_PYPY_INSTALL_MIRROR",
+        "UV_PYTHON_CACHE_DIR",
         "UV_PYTHON_DOWNLOADS",
+        "UV_PYTHON_DOWNLOADS_JSON_URL",
         "UV_PYTHON_INSTALL_DIR",
+        "UV_PYTHON_INSTALL_MIRROR",
         "UV_SYSTEM_CERTS",
     }
 )
@@ -121,7 +125,8 @@ class Settings:
     environments that are built and run at once; ``timeout`` is how long (seconds) one may give no
     sign of life while it has something to do, None for ever. With ``refresh`` every environment is
     ephemeral; with ``upgrade`` kept resolutions are made anew. ``outputs`` are files that the run
-    writes, and so no part of what it tests.
+    writes, and so no part of what it tests. ``shared`` is where the processes of one run keep
+    ephemeral environments together; None where a process has its own.
     """
 
     root: Path
@@ -132,6 +137,7 @@ class Settings:
     environ: Mapping[str, str]
     outputs: frozenset[Path] = frozenset()
     timeout: float | None = None
+    shared: Path | None = None
 
     @property
     def addopts(self) -> str:
@@ -172,6 +178,7 @@ def gather(
     upgrade: bool = False,
     timeout: float | None = None,
     outputs: Iterable[Path] = (),
+    shared: Path | None = None,
 ) -> Settings:
     """The settings of this process; what is not given is found out.
 
@@ -186,6 +193,7 @@ def gather(
         timeout=timeout,
         environ=dict(os.environ),
         outputs=frozenset(outputs),
+        shared=shared,
     )
 
 

@@ -84,20 +84,22 @@ class Store:
 
         Of many processes and threads that want one key, one builds and the others wait.
         """
-        hit, _ = self._look(key, check)
+        hit, _ = self.look(key, check)
         if hit is not None:
             self._remember(label, key)
+            used(self._place(key) / "manifest.json")
             return hit
         with self._locked(f"environment-{key}"):
-            hit, broken = self._look(key, check)
+            hit, broken = self.look(key, check)
             if hit is not None:
                 return hit
-            why = f"it was broken: {broken}" if broken else self._changes(label, inputs)
+            why = f"it was broken: {broken}" if broken else self.changes(label, inputs)
             return self._build(key, inputs, label, build, why)
 
-    def _look(self, key: EnvKey, check: Check) -> tuple[Entry | None, str | None]:
+    def look(self, key: EnvKey, check: Check) -> tuple[Entry | None, str | None]:
+        """What is there, or why it cannot be used; two times None if nothing is there."""
         place = self._place(key)
-        manifest = _manifest(place)
+        manifest = manifest_in(place)
         if manifest is None:
             return None, None
         entry = Entry(place / manifest["directory"], manifest["facts"], "cached")
@@ -130,14 +132,14 @@ class Store:
     def _remember(self, label: str, key: EnvKey) -> None:
         """Know what the project had last; a hit that changes nothing writes nothing."""
         latest = self._latest(label)
-        if read_json(latest) != {"key": key}:
+        if read_json(latest) != {"key": key, "label": label}:
             with contextlib.suppress(OSError):  # a cache that is only read serves all the same
-                write_json(latest, {"key": key})
+                write_json(latest, {"key": key, "label": label})
 
-    def _changes(self, label: str, inputs: Mapping[str, str]) -> str:
+    def changes(self, label: str, inputs: Mapping[str, str]) -> str:
         """Why the environment a project knows as ``label`` is not the one it had last."""
         latest = read_json(self._latest(label))
-        manifest = _manifest(self._place(latest["key"])) if latest else None
+        manifest = manifest_in(self._place(latest["key"])) if latest else None
         if manifest is None:
             return ""
         changes = explain(manifest["inputs"], inputs)
@@ -181,7 +183,7 @@ class Store:
         return Path(tempfile.mkdtemp(dir=self._run[0], prefix="env-"))
 
     def _start_run(self) -> tuple[Path, FileLock]:
-        self._sweep()
+        self.sweep()
         parent = self.home / "ephemeral"
         with self._locked("ephemeral"):
             directory = Path(tempfile.mkdtemp(dir=_made(parent), prefix="run-"))
@@ -189,7 +191,7 @@ class Store:
             lock.acquire()
         return directory, lock
 
-    def _sweep(self) -> None:
+    def sweep(self) -> None:
         """Remove what runs left that could not clean up after themselves."""
         with self._locked("ephemeral"):
             for directory in _made(self.home / "ephemeral").glob("run-*/"):
@@ -199,6 +201,23 @@ class Store:
                 except Timeout:
                     continue
                 _remove_run(directory, lock)
+
+    @contextlib.contextmanager
+    def alone_with(self, name: str) -> Iterator[bool]:
+        """Whether nobody else is at work on ``environment-KEY`` or ``resolution-INTENT``.
+
+        If so, nobody begins to while this lasts. It waits for nobody.
+        """
+        lock = self._lock(name)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
 
     def stop(self) -> None:
         """Let nobody of this process wait for a lock any longer: the run was interrupted."""
@@ -213,20 +232,32 @@ class Store:
 
     @contextlib.contextmanager
     def _locked(self, name: str) -> Iterator[None]:
+        lock = self._lock(name)
         try:
-            lock = FileLock(_made(self.home / "locks") / f"{name}.lock")
-            lock.acquire(cancel_check=self._stopped.is_set)
+            with _told(self.root):
+                lock.acquire(cancel_check=self._stopped.is_set)
         except Timeout:
             raise StoreError(str(self.root), "the run was interrupted") from None
-        except OSError as error:
-            raise StoreError(str(self.root), str(error)) from error
         try:
             yield
         finally:
             lock.release()
 
+    def _lock(self, name: str) -> FileLock:
+        with _told(self.root):
+            return FileLock(_made(self.home / "locks") / f"{name}.lock")
 
-def _manifest(place: Path) -> dict[str, Any] | None:
+
+def used(kept: Path) -> None:
+    """Note when something was last used: the time of modification says it, and counts for no key.
+
+    A cache that is only read serves all the same.
+    """
+    with contextlib.suppress(OSError):
+        os.utime(kept)
+
+
+def manifest_in(place: Path) -> dict[str, Any] | None:
     """The manifest that publishes an environment; None for one that is not there, or no such."""
     manifest = read_json(place / "manifest.json")
     needed = {"schema", "directory", "facts", "inputs"}
@@ -251,7 +282,7 @@ def _next_generation(place: Path) -> Path:
 
     The published one stays: others may be running in it.
     """
-    manifest = _manifest(_made(place)) or {}
+    manifest = manifest_in(_made(place)) or {}
     numbers = [int(child.name) for child in place.iterdir() if child.name.isdigit()]
     for number in numbers:
         if str(number) != manifest.get("directory"):

@@ -53,6 +53,16 @@ class Wanted:
         return self.root / self.spec.project_directory
 
 
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at: whether it is well, what was found, and what mends it."""
+
+    what: str
+    well: bool
+    said: str
+    mend: str = ""
+
+
 class Run(Protocol):
     """Runs an installer's command with the variables an installer may see.
 
@@ -73,6 +83,9 @@ class Backend(Protocol):
     A backend keeps no state and takes no locks: the store decides when it is called. ``name`` is
     the value of the key ``backend`` that selects it. One that ``brings_python`` installs an
     interpreter itself; for the others one of this machine is looked for.
+
+    It may have a function ``diagnose(environ, run)`` as well, which gives a :class:`Finding` for
+    everything that it needs (its program, its indexes): ``isoenv doctor`` shows them.
     """
 
     name: str

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pytest_isoenv._process import run_for_user
+from pytest_isoenv._process import run_for_user, run_in_foreground
 from pytest_isoenv.pinned import EnvKey
 from pytest_isoenv.spec import EnvName, EnvSpec
 
@@ -52,9 +52,20 @@ class Environment:
         and the scripts of installed packages do what they do in an activated environment.
         ``options`` are those of :func:`subprocess.run`; an ``env`` there replaces the variables.
         """
+        return run_for_user(self._command(args), self.environ, options)
+
+    def _command(self, args: Sequence[Any]) -> list[str]:
         command, *rest = [os.fspath(arg) for arg in args]
         found = shutil.which(command, path=self.environ.get("PATH"))
-        return run_for_user([found or command, *rest], self.environ, options)
+        return [found or command, *rest]
+
+    def run_in_foreground(self, args: Sequence[Any]) -> int:
+        """Run a command in the environment in place of this process: its streams, its signals.
+
+        Returns the exit status; below 0, the signal that ended it. Raises OSError for a command
+        that is not there, or cannot be run.
+        """
+        return run_in_foreground(self._command(args), self.environ)
 
 
 def bin_directory(prefix: Path) -> Path:

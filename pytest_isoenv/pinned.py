@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import re
 import sys
 from collections.abc import Mapping
 from typing import Any, NewType
@@ -48,6 +49,23 @@ class Interpreter:
     size: int
     mtime_ns: int
     markers: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def free_threaded(self) -> bool:
+        """Whether it was built to run without the global lock (PEP 703)."""
+        return re.match(r"cpython-\d+d?t", self.abi) is not None
+
+    @property
+    def release(self) -> tuple[int, ...]:
+        """The numbers of its version: ``(3, 12, 4)``."""
+        return tuple(int(number) for number in re.findall(r"\d+", self.version)[:3])
+
+    @property
+    def label(self) -> str:
+        """What to call it in a message: ``3.12.4``, ``3.13.0t``, ``pypy 3.11.9``."""
+        kind = "t" if self.free_threaded else ""
+        implementation = "" if self.implementation == "cpython" else f"{self.implementation} "
+        return f"{implementation}{self.version}{kind}"
 
     @property
     def marker_environment(self) -> dict[str, str]:

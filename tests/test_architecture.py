@@ -32,7 +32,7 @@ HOMES = {
     "subprocess": {"_process", "environment", "_gateway"},
     "filelock": {"_store"},
     "execnet": {"_gateway"},
-    "findpython": {"_interpreters"},
+    "findpython": {"_python_places"},
 }
 
 
@@ -102,6 +102,21 @@ def test_the_worker_imports_nothing_of_ours_and_nobody_imports_it():
     assert [name for name in TREES if parts & siblings(name)] == []
 
 
+def test_the_command_is_at_the_end_of_the_chain():
+    parts = {name for name in TREES if name.startswith("pytest_isoenv.cli")}
+    assert len(parts) > 10
+    users = {name for name in set(TREES) - parts if parts & siblings(name)}
+    assert users == {"pytest_isoenv.__main__"}
+
+
+def test_the_command_imports_pytest_only_where_it_cannot_do_without():
+    parts = [name for name in TREES if name.startswith("pytest_isoenv.cli")]
+    loaded = {module for part in parts for module in {part, *reachable(part)}}
+    users = {n for n in loaded if "pytest" in imported(TREES[n], inside_functions=False)}
+    # The hooks' specifications are imported by the function that starts pytest to ask them.
+    assert users <= {"pytest_isoenv.hookspecs"}
+
+
 @each(["pytest_isoenv.errors", "pytest_isoenv.spec", "pytest_isoenv.pinned"])
 def test_the_types_of_the_chain_import_nothing_but_types_and_pure_functions(name):
     types = {"pytest_isoenv.errors", "pytest_isoenv.spec", "pytest_isoenv.pinned"}
@@ -128,7 +143,7 @@ def test_a_backend_reaches_neither_the_store_nor_the_session(name):
     assert not {"_store", "_session", "_run", "_gateway"} & {short(n) for n in reachable(name)}
 
 
-@each(["pytest_isoenv.manager", "pytest_isoenv._provision", "pytest_isoenv._store"])
+@each(["pytest_isoenv.manager", "pytest_isoenv._provision", "pytest_isoenv._upkeep"])
 def test_what_scripts_use_needs_no_pytest(name):
     modules = {name, *reachable(name)}
     assert [n for n in modules if "pytest" in set(imported(TREES[n]))] == []

@@ -161,11 +161,29 @@ def test_keys_do_not_share_a_directory(ensure, builder):
     assert len(builder.builds) == 2
 
 
-def test_a_hit_writes_nothing(ensure, root):
+def test_a_hit_writes_nothing_but_notes_that_it_was_used(ensure, root):
     ensure()
-    before = files(root)
+    manifest = root / "v1" / "environments" / "key" / "manifest.json"
+    before, text = files(root), manifest.read_text()
+    os.utime(manifest, (0, 0))
     assert ensure().provisioned == "cached"
-    assert files(root) == before
+    assert manifest.stat().st_mtime > 0
+    assert manifest.read_text() == text
+    after = files(root)
+    assert {path for path in before if after.get(path) != before[path]} <= {
+        manifest.relative_to(root)
+    }
+    assert after.keys() == before.keys()
+
+
+def test_whether_somebody_is_at_work_on_an_environment_is_known_without_waiting(store, root):
+    with (
+        store.alone_with("environment-key") as first,
+        Store(root).alone_with("environment-key") as second,
+    ):
+        assert (first, second) == (True, False)
+    with store.alone_with("environment-key") as again:
+        assert again
 
 
 # Failed, broken and killed builds

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 import threading
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from pytest_isoenv._backends.pylock_text import (
     without_trees,
 )
 from pytest_isoenv._redact import redact
-from pytest_isoenv.backend import Run, Wanted
+from pytest_isoenv.backend import Finding, Run, Wanted
 from pytest_isoenv.environment import python_of
 from pytest_isoenv.errors import BuildError, ResolutionError
 from pytest_isoenv.pinned import PinnedEnv, Resolution, Source, read_pylock
@@ -72,6 +72,11 @@ def _uv() -> str:
 
     with _FINDING_UV:
         return str(find_uv_bin())
+
+
+def program() -> str:
+    """Where uv is, for whoever else has something for it to do."""
+    return _uv()
 
 
 def unsupported(spec: EnvSpec) -> list[str]:
@@ -224,3 +229,35 @@ class _Installer:
             self._uv(f"building {source.path}", "build", "--wheel", "--out-dir", out,
                      *self._indexes, "--python", self._builder, source.path)  # fmt: skip
             self.install(purpose, *Path(out).glob("*.whl"))
+
+
+
+def diagnose(environ: Mapping[str, str], run: Run) -> Iterator[Finding]:
+    """uv itself; and whether the index answers, by resolving what no cache can answer for it."""
+    try:
+        version = run([_uv(), "--version"], purpose="starting uv", failure=BuildError).strip()
+    except (BuildError, OSError) as error:
+        yield Finding("uv", False, str(error), "install it again: pip install --force-reinstall uv")
+        return
+    yield Finding("uv", True, f"{version} ({_uv()})")
+    index = only_index(environ, Index()) or "one of the indexes"
+    if environ.get("UV_OFFLINE", "0") not in ("", "0", "false"):
+        mend = "unset UV_OFFLINE when something new is to be resolved"
+        yield Finding("index", True, f"{index} is not asked: UV_OFFLINE is set", mend)
+        return
+    try:
+        _ask_index(run)
+    except ResolutionError as error:
+        mend = "check the network, the index (UV_DEFAULT_INDEX), its credentials and proxies"
+        yield Finding("index", False, f"{index} does not answer: {error.output}", mend)
+    else:
+        yield Finding("index", True, f"{index} answers")
+
+
+def _ask_index(run: Run) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        question = Path(directory, "requirements.in")
+        question.write_text("pytest\n", encoding="utf-8")
+        options = (*_COMMON, "--no-cache", "--no-deps", "--quiet")
+        command: list[str | Path] = [_uv(), "pip", "compile", *options, question]
+        run(command, purpose="asking the index", failure=ResolutionError)

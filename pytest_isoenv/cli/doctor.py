@@ -1,0 +1,117 @@
+"""``isoenv doctor``: what environments need, looked at; each trouble with what mends it."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import shutil
+import sys
+from collections.abc import Iterator
+
+from pytest_isoenv._provision import Provisioner
+from pytest_isoenv._upkeep import contents
+from pytest_isoenv.backend import Finding
+from pytest_isoenv.cli.command import Command, add_json, add_place
+from pytest_isoenv.cli.console import say, say_json, size
+from pytest_isoenv.cli.project import Project, settings_of, store_of
+from pytest_isoenv.errors import ConfigError, InterpreterNotFound, StoreError
+from pytest_isoenv.spec import EnvSpec
+
+#: Below this many bytes on the cache's disk, builds are likely to fail.
+_LITTLE = 1_000_000_000
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    add_json(parser)
+    add_place(parser)
+
+
+def _act(args: argparse.Namespace) -> int:
+    findings = []
+    for finding in _look(args):
+        findings.append(finding)
+        if not args.json:
+            say(*_text(finding))
+            sys.stdout.flush()
+    if args.json:
+        say_json(findings=[dataclasses.asdict(finding) for finding in findings])
+    return 0 if all(finding.well for finding in findings) else 1
+
+
+def _text(finding: Finding) -> Iterator[str]:
+    word = "ok " if finding.well else "BAD"
+    first, *more = finding.said.splitlines() or [""]
+    yield f"{word}  {finding.what}: {first}"
+    yield from (f"     {line}" for line in more)
+    if finding.mend:
+        yield f"     -> {finding.mend}"
+
+
+def _look(args: argparse.Namespace) -> Iterator[Finding]:
+    settings = settings_of(args)
+    try:
+        store_of(args)
+    except StoreError as error:
+        mend = "name another with --env-cache-dir or XDG_CACHE_HOME, or make this one yours alone"
+        yield Finding("cache", False, error.reason, f"{mend}: {error.path}")
+        return
+    try:
+        project = Project(args)
+    except ConfigError as error:
+        for problem in error.problems:
+            yield Finding("declarations", False, str(problem), "correct it there")
+        return
+    names = project.declarations.names
+    said = f"{len(names)} environments in {settings.root}"
+    mend = "declare some in isoenv.yaml, or name requirements in marks"
+    yield Finding("declarations", True, said, "" if names else mend)
+    with project.provisioner() as provisioner:
+        yield from _pythons(project, provisioner)
+        yield from provisioner.diagnose()
+        yield from _cache(args, provisioner)
+
+
+def _pythons(project: Project, provisioner: Provisioner) -> Iterator[Finding]:
+    wanted: dict[str | None, list[tuple[str, EnvSpec]]] = {None: []}
+    for name in project.declarations.names:
+        spec = project.declarations.spec(name)
+        wanted.setdefault(spec.python, []).append((name, spec))
+    for request, askers in wanted.items():
+        names = ", ".join(name for name, _ in askers)
+        what = f"Python {request}" if request else "Python of the host"
+        for_whom = f", for {names}" if names else ""
+        try:
+            found = provisioner.interpreter(request)
+            yield Finding(what, True, f"{found.version} ({found.executable}){for_whom}")
+        except InterpreterNotFound as error:
+            skipped = all(spec.missing_interpreter == "skip" for _, spec in askers)
+            there = ", ".join(error.found) or "none"
+            said = f"not found{for_whom}; there are: {there}"
+            mend = f"install it, for instance by: uv python install {request}; or ask for another"
+            yield Finding(what, skipped, said, mend)
+
+
+def _cache(args: argparse.Namespace, provisioner: Provisioner) -> Iterator[Finding]:
+    store = store_of(args)
+    free = shutil.disk_usage(store.root).free
+    mend = "" if free > _LITTLE else "make room: isoenv prune --max-size SIZE"
+    yield Finding("cache", free > _LITTLE, f"{store.root}, {size(free)} free on its disk", mend)
+    things = contents(store)
+    environments = [kept for kept in things if kept.kind == "environment"]
+    broken = 0
+    for kept in environments:
+        reason = provisioner.check(kept.inputs.get("backend", ""), kept.path, kept.facts)
+        if reason is not None:
+            broken += 1
+            mend = "nothing: it is built again when it is needed; or isoenv prune removes it unused"
+            yield Finding("cache", False, f"environment {kept.name} is broken: {reason}", mend)
+    remains = sum(kept.kind == "remains" for kept in things)
+    yield Finding(
+        "cache",
+        True,
+        f"{len(environments)} environments, {broken} of them broken; {remains} remains of builds",
+        "isoenv prune removes remains" if remains else "",
+    )
+
+
+COMMAND = Command("doctor", "look for trouble, and say what mends it", _act, _arguments)

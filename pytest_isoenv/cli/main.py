@@ -1,0 +1,70 @@
+"""From a command line to an exit code: whatever goes wrong is a line, and never a traceback."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+from pytest_isoenv._interrupts import obey_the_others
+from pytest_isoenv._process import Cancelled, die_of
+from pytest_isoenv._redact import redact
+from pytest_isoenv.cli.command import UsageError
+from pytest_isoenv.cli.console import complain
+from pytest_isoenv.cli.parser import parse
+from pytest_isoenv.errors import ConfigError, IsoenvError
+
+FAILURE, USAGE, BUG, INTERRUPTED, CLOSED_PIPE = 1, 2, 3, 130, 141
+
+
+def script() -> None:
+    """The console script ``isoenv``."""
+    status = main()
+    if status < 0:
+        die_of(-status)
+    sys.exit(status)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Do what a command line says; returns the exit code, or below 0 the signal to die of."""
+    undo = obey_the_others()
+    try:
+        command, args = parse(sys.argv[1:] if argv is None else argv)
+        status = command.act(args)
+        sys.stdout.flush()
+        return status
+    except SystemExit as end:  # --help and --version
+        return end.code if isinstance(end.code, int) else FAILURE
+    except BrokenPipeError:
+        return _close_stdout()
+    except (KeyboardInterrupt, Cancelled):
+        complain("interrupted")
+        return INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - the last to hear of it
+        return _complain_of(error)
+    finally:
+        undo()
+
+
+def _complain_of(error: Exception) -> int:
+    if isinstance(error, ConfigError):
+        for problem in error.problems:
+            complain(str(problem))
+        return USAGE
+    if isinstance(error, UsageError):
+        complain(str(error))
+        return USAGE
+    if isinstance(error, (IsoenvError, OSError)):
+        complain(redact(str(error)))
+        return FAILURE
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    what = f"{type(error).__name__}: {error} ({place.filename}:{place.lineno})"
+    complain(redact(f"internal error, please report it: {what}"))
+    return BUG
+
+
+def _close_stdout() -> int:
+    """Whoever read the output has enough of it: nothing more is to be said, at the end neither."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return CLOSED_PIPE
