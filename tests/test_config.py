@@ -332,7 +332,7 @@ def test_what_a_plugin_declares_wrongly_is_said_to_be_a_plugins(wrong):
 
 def test_every_key_has_a_parser_for_an_attribute_of_the_layer(around):
     for attribute, parse in FIELDS.values():
-        assert hasattr(fields(around), attribute)
+        assert not attribute or hasattr(fields(around), attribute)
         assert callable(parse)
 
 

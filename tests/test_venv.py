@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -13,6 +15,9 @@ import pytest
 from pytest_isoenv import _settings
 from pytest_isoenv._backends import venv
 from pytest_isoenv._backends.pip_report import document, lines_of
+from pytest_isoenv._interpreters import Interpreters
+from pytest_isoenv._process import Processes
+from pytest_isoenv.errors import ResolutionError
 from pytest_isoenv.pinned import parse_pylock, pylock_trees
 from pytest_isoenv.spec import EnvSpec
 from pytest_isoenv.spec import Index as Indexes

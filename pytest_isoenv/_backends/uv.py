@@ -231,7 +231,6 @@ class _Installer:
             self.install(purpose, *Path(out).glob("*.whl"))
 
 
-
 def diagnose(environ: Mapping[str, str], run: Run) -> Iterator[Finding]:
     """uv itself; and whether the index answers, by resolving what no cache can answer for it."""
     try:

@@ -75,7 +75,8 @@ def _pythons(project: Project, provisioner: Provisioner) -> Iterator[Finding]:
     wanted: dict[str | None, list[tuple[str, EnvSpec]]] = {None: []}
     for name in project.declarations.names:
         spec = project.declarations.spec(name)
-        wanted.setdefault(spec.python, []).append((name, spec))
+        if not project.brings_python(spec):
+            wanted.setdefault(spec.python, []).append((name, spec))
     for request, askers in wanted.items():
         names = ", ".join(name for name, _ in askers)
         what = f"Python {request}" if request else "Python of the host"

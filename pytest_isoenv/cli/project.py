@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from pytest_isoenv import _config, _settings
-from pytest_isoenv._backends import builtin
+from pytest_isoenv._backends import builtin, unsupported_by
 from pytest_isoenv._config import HOST, Declarations, is_glob
 from pytest_isoenv._fields import choices
 from pytest_isoenv._provision import Notify, Provisioner
@@ -18,7 +19,7 @@ from pytest_isoenv._store import Store
 from pytest_isoenv.cli import plugins, rootdir
 from pytest_isoenv.cli.command import UsageError
 from pytest_isoenv.errors import ConfigError, Problem
-from pytest_isoenv.spec import is_bare_word
+from pytest_isoenv.spec import EnvSpec, is_bare_word
 
 # Where the names stand that were given: the first word of what is said about them.
 _COMMAND = "isoenv"
@@ -55,7 +56,10 @@ class Project:
         self.backends = [*builtin(), *added.backends]
         names = {backend.name for backend in self.backends}
         self.declarations: Declarations = _config.load(
-            self.settings.root, names, added.environments
+            self.settings.root,
+            names,
+            added.environments,
+            unsupported=partial(unsupported_by, self.backends),
         )
 
     def requests(self, texts: Sequence[str]) -> list[Request]:
@@ -69,6 +73,11 @@ class Project:
         if problems:
             raise ConfigError(problems)
         return list(dict.fromkeys(found))
+
+    def brings_python(self, spec: EnvSpec) -> bool:
+        """Whether an environment needs no Python of this machine."""
+        by_name = {backend.name: backend for backend in self.backends}
+        return by_name[spec.backend].brings_python
 
     def request(self, text: str) -> Request:
         """The one environment that a text means."""
