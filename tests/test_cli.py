@@ -341,6 +341,21 @@ def test_a_reader_that_has_had_enough_is_no_error(started):
     assert popen.stderr.read() == ""
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full device here")
+def test_output_that_cannot_be_written_is_a_failure(project):
+    with Path("/dev/full").open("w") as full:
+        command = [*COMMAND, "list", "--names"]
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (ended.returncode, ended.stderr.count("\n")) == (1, 1)
+    assert ended.stderr.startswith("ERROR: [Errno ")
+
+
+def test_a_lock_that_is_missing_is_an_error_where_locks_are_asked_for(isoenv):
+    ended = isoenv("build", "old", "--env-locked")
+    assert ended.status == USAGE
+    assert "ERROR: isoenv.yaml.environments.old: it has no lock pylock.old.toml" in ended.err
+
+
 def test_wrong_arguments_are_one_line(isoenv):
     for args in ([], ["bogus"], ["list", "--bogus"], ["build", "--jobs", "0"], ["show"]):
         ended = isoenv(*args)
@@ -468,6 +483,7 @@ def test_doctor_says_what_is_wrong_with_declarations(isoenv, project):
     ended = isoenv("doctor")
     assert ended.status == 1
     assert "BAD  declarations: isoenv.yaml.environments: 3 is not a mapping" in ended.out
+    assert "ok   uv: " in ended.out
 
 
 # The project

@@ -130,7 +130,9 @@ class Project:
         while "=" in words[0]:
             name, _, value = words.pop(0).partition("=")
             variables[name] = value.replace(PRIVATE_INDEX, self._index.url)
-        assert words[0] in ("pytest", "python", "uv", "isoenv"), f"{command}: no test runs {words[0]}"
+        assert words[0] in ("pytest", "python", "uv", "isoenv"), (
+            f"{command}: no test runs {words[0]}"
+        )
         own = Path(sys.executable).parent
         environ = {**os.environ, "PATH": f"{own}{os.pathsep}{os.environ['PATH']}", **variables}
         return subprocess.run(

@@ -6,16 +6,17 @@ import argparse
 import dataclasses
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+from pytest_isoenv._backends import builtin
 from pytest_isoenv._provision import Provisioner
 from pytest_isoenv._upkeep import contents
 from pytest_isoenv.backend import Finding
 from pytest_isoenv.cli.command import Command, add_json, add_place
 from pytest_isoenv.cli.console import say, say_json, size
-from pytest_isoenv.cli.project import Project, settings_of, store_of
+from pytest_isoenv.cli.project import Project, provisioning, settings_of, store_of
 from pytest_isoenv.errors import ConfigError, InterpreterNotFound, StoreError
-from pytest_isoenv.spec import EnvSpec
+from pytest_isoenv.spec import EnvName, EnvSpec
 
 #: Below this many bytes on the cache's disk, builds are likely to fail.
 _LITTLE = 1_000_000_000
@@ -60,21 +61,22 @@ def _look(args: argparse.Namespace) -> Iterator[Finding]:
     except ConfigError as error:
         for problem in error.problems:
             yield Finding("declarations", False, str(problem), "correct it there")
-        return
-    names = project.declarations.names
-    said = f"{len(names)} environments in {settings.root}"
-    mend = "declare some in isoenv.yaml, or name requirements in marks"
-    yield Finding("declarations", True, said, "" if names else mend)
-    with project.provisioner() as provisioner:
-        yield from _pythons(project, provisioner)
+        backends, specs = builtin(), {}
+    else:
+        backends = project.backends
+        specs = {name: project.declarations.spec(name) for name in project.declarations.names}
+        said = f"{len(specs)} environments in {settings.root}"
+        mend = "" if specs else "declare some in isoenv.yaml, or name requirements in marks"
+        yield Finding("declarations", True, said, mend)
+    with provisioning(settings, backends) as provisioner:
+        yield from _pythons(specs, provisioner)
         yield from provisioner.diagnose()
         yield from _cache(args, provisioner)
 
 
-def _pythons(project: Project, provisioner: Provisioner) -> Iterator[Finding]:
+def _pythons(specs: Mapping[EnvName, EnvSpec], provisioner: Provisioner) -> Iterator[Finding]:
     wanted: dict[str | None, list[tuple[str, EnvSpec]]] = {None: []}
-    for name in project.declarations.names:
-        spec = project.declarations.spec(name)
+    for name, spec in specs.items():
         wanted.setdefault(spec.python, []).append((name, spec))
     for request, askers in wanted.items():
         names = ", ".join(name for name, _ in askers)
