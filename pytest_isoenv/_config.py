@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,10 @@ from pytest_isoenv.errors import ConfigError, Problem
 from pytest_isoenv.spec import EnvName, EnvSpec, Layer, combine
 
 __all__ = ["HOST", "Declarations", "is_glob", "load"]
+
+
+#: Tells what of an environment its backend cannot do.
+Unsupported = Callable[[EnvSpec], Sequence[str]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +44,7 @@ class Declarations:
     default: str = HOST
     origins: Mapping[str, str] = dataclasses.field(default_factory=dict)
     parts: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    unsupported: Unsupported = lambda spec: ()
 
     @property
     def names(self) -> list[EnvName]:
@@ -68,6 +73,13 @@ class Declarations:
         asked_alike = not closer or spec.installs_like(self.unlocked(name))
         return dataclasses.replace(spec, lock=path) if asked_alike else spec
 
+    def refusals(self, spec: EnvSpec, where: str) -> list[Problem]:
+        """What of an environment its backend cannot do, as problems of the place ``where``."""
+        return [
+            Problem(where, f"the backend {spec.backend!r} cannot do this: {what}")
+            for what in self.unsupported(spec)
+        ]
+
     def unlocked(self, name: str | None, *closer: Layer) -> EnvSpec:
         """The environment as it is declared, whether or not it has been locked."""
         layers = [] if name in self.standalone else [self.base]
@@ -88,11 +100,13 @@ def load(
     from_plugins: Iterable[Any] = (),
     *,
     locked: bool = False,
+    unsupported: Unsupported = lambda spec: (),
 ) -> Declarations:
     """Read the declarations of the project at ``root``.
 
     ``backends`` are the names of those installed, ``from_plugins`` tables of environments that
     plugins declare. With ``locked`` every environment must have a lock that fits it.
+    ``unsupported`` tells what of an environment its backend cannot do.
 
     Raises :exc:`~pytest_isoenv.errors.ConfigError` with every problem of every file.
     """
@@ -113,13 +127,25 @@ def load(
         default=gathered.default[0],
         origins=inherited.origins,
         parts=inherited.parts,
+        unsupported=unsupported,
     )
     problems = [*gathered.problems, *inherited.problems, *problems]
     problems += _unknown_default(declarations, gathered.default[1])
+    problems = problems or _refusals(declarations)
     problems = problems or _problems_with_locks(declarations, locked)
     if problems:
         raise ConfigError(list(dict.fromkeys(problems)))
     return declarations
+
+
+def _refusals(declarations: Declarations) -> list[Problem]:
+    return [
+        problem
+        for name in declarations.names
+        for problem in declarations.refusals(
+            declarations.unlocked(name), f"{declarations.origins[name]}.environments.{name}"
+        )
+    ]
 
 
 def _problems_with_locks(declarations: Declarations, locked: bool) -> list[Problem]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import difflib
+import os
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -20,6 +21,8 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
+from pytest_isoenv._python_request import names_a_path
+from pytest_isoenv._reading import UnreadableError, read_yaml
 from pytest_isoenv._redact import redact
 from pytest_isoenv.errors import Problem
 from pytest_isoenv.pinned import parse_pylock
@@ -30,7 +33,11 @@ from pytest_isoenv.spec import (
     RESOLUTION_CHOICES,
     Layer,
     is_path,
+    package_of_match_spec,
 )
+
+# What an environment.yml may have; a name and a prefix are for conda's own commands.
+_CONDA_KEYS = frozenset({"name", "prefix", "channels", "dependencies"})
 
 # A span of time as uv writes it, or as ISO 8601 does.
 _SPAN = re.compile(r"P(\d+[YMWD])+|\d+ ?(hours?|days?|weeks?|months?|years?)")
@@ -86,8 +93,8 @@ def parse_layer(
     """
     values: dict[str, Any] = {}
     problems: list[Problem] = []
-    # Groups first: what the declaration's own dependencies say of a package wins over its groups.
-    for key, value in sorted(fields.items(), key=lambda field: field[0] != "groups"):
+    # What the declaration says itself of a package wins over its groups and its conda file.
+    for key, value in sorted(fields.items(), key=lambda field: field[0] not in _FIRST):
         if key not in FIELDS:
             known = choices(str(key), [*FIELDS, *also])
             problems.append(Problem(where, f"unknown key {key!r}; the keys are: {known}"))
@@ -98,7 +105,10 @@ def parse_layer(
         except InvalidValueError as error:
             problems.append(Problem(f"{where}.{key}", str(error)))
             continue
-        values[attribute] = values.get(attribute, ()) + parsed if key in _ADDING else parsed
+        filled = {attribute: parsed} if attribute else parsed
+        for name, several in filled.items():
+            adds = name in _SHARED
+            values[name] = values.get(name, ()) + several if adds else several
     return Layer(home=around.home, **values), problems
 
 
@@ -114,8 +124,8 @@ def _python(value: Any, around: Surroundings) -> str:
             f"{value!r} is a number, so 3.10 would be read as 3.1; write it as a text: '3.10'"
         )
     text = _text(value, around)
-    if is_path(text):
-        return _existing(text, around)
+    if names_a_path(text):
+        return _existing(text, around) if is_path(text) else around.rooted(text)
     if text[0] in "<>=!~":
         try:
             SpecifierSet(text)
@@ -282,6 +292,62 @@ def _links(value: Any, around: Surroundings) -> tuple[str, ...]:
     )
 
 
+def _channels(value: Any, around: Surroundings) -> tuple[str, ...]:
+    """Conda channels: names, URLs, and directories of this machine."""
+    return tuple(
+        _existing(text, around) if is_path(text) else _without_credentials(text)
+        for text in _texts(value, around)
+    )
+
+
+def _match_specs(value: Any, around: Surroundings) -> tuple[str, ...]:
+    for text in _texts(value, around):
+        _without_credentials(text)
+        if not re.fullmatch(r"[a-z0-9_][\w.-]*", package_of_match_spec(text)):
+            raise InvalidValueError(f"{text!r} is not a conda match spec such as 'gdal>=3.8'")
+    return _texts(value, around)
+
+
+def _conda_environment(value: Any, around: Surroundings) -> dict[str, tuple[str, ...]]:
+    """What an environment.yml asks for: channels, conda packages, and what its pip section has."""
+    path = around.root / Path(_file(value, around)).expanduser()
+    try:
+        declared = read_yaml(path)
+        if not isinstance(declared, Mapping):
+            raise InvalidValueError(f"{declared!r} is not a mapping")
+        there = dataclasses.replace(around, home=_home_of(path, around.root))
+        return _read_conda(declared, there)
+    except (UnreadableError, InvalidValueError) as error:
+        raise InvalidValueError(f"{str(value)!r} is no conda environment: {error}") from None
+
+
+def _home_of(path: Path, root: Path) -> str:
+    home = os.path.relpath(path.resolve().parent, root.resolve()).replace(os.sep, "/")
+    return "" if home == "." else home
+
+
+def _read_conda(declared: Mapping[str, Any], around: Surroundings) -> dict[str, tuple[str, ...]]:
+    unknown = sorted(set(map(str, declared)) - _CONDA_KEYS)
+    if unknown:
+        known = ", ".join(sorted(_CONDA_KEYS))
+        raise InvalidValueError(f"unknown key {unknown[0]!r}; the keys are: {known}")
+    specs: list[Any] = []
+    requirements: list[Any] = []
+    entries = declared.get("dependencies") or []
+    for entry in entries if isinstance(entries, list) else [entries]:
+        if isinstance(entry, Mapping) and set(entry) == {"pip"}:
+            requirements += _texts(entry["pip"], around)
+        else:
+            specs.append(entry)
+    # conda ignores its pseudo-channel as well: it says that only the channels named here count.
+    channels = [text for text in declared.get("channels") or [] if text != "nodefaults"]
+    return {
+        "channels": _channels(channels, around),
+        "conda_dependencies": _match_specs(specs, around),
+        "requirements": _requirements(requirements, around),
+    }
+
+
 def _moment(value: Any, around: Surroundings) -> str:
     if isinstance(value, datetime.date):  # YAML and TOML know dates
         return value.isoformat()
@@ -334,10 +400,12 @@ def _must_be_known(name: str, known: Iterable[str], kind: str) -> None:
         raise InvalidValueError(f"{name!r} is no {kind}; there are: {choices(name, known)}")
 
 
-# Two keys that fill one attribute.
-_ADDING = frozenset({"groups", "dependencies"})
+# Keys that are read before others, and the attributes that several keys fill.
+_FIRST = frozenset({"groups", "conda-environment"})
+_SHARED = frozenset({"requirements", "channels", "conda_dependencies"})
 
-#: Key of the config -> (attribute of the layer, its parser). ``groups`` are requirements.
+#: Key of the config -> (attribute of the layer, its parser). ``groups`` are requirements; where
+#: no attribute is named, the parser says which it fills.
 FIELDS: Mapping[str, tuple[str, Callable[[Any, Surroundings], Any]]] = {
     "python": ("python", _python),
     "dependencies": ("requirements", _requirements),
@@ -360,8 +428,8 @@ FIELDS: Mapping[str, tuple[str, Callable[[Any, Surroundings], Any]]] = {
     "prepend-paths": ("prepend_paths", _directories),
     "refresh": ("refresh", _flag),
     "backend": ("backend", _backend),
-    "channels": ("channels", _texts),
-    "conda-dependencies": ("conda_dependencies", _texts),
-    "conda-environment": ("conda_environment", _file),
+    "channels": ("channels", _channels),
+    "conda-dependencies": ("conda_dependencies", _match_specs),
+    "conda-environment": ("", _conda_environment),
     "missing-interpreter": ("missing_interpreter", _choice(*MISSING_INTERPRETER_CHOICES)),
 }

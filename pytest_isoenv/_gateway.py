@@ -274,6 +274,11 @@ class Worker:
         self.wait(_LAG)
         return describe_ending(self._popen.poll())
 
+    @property
+    def exit_code(self) -> int:
+        """That of a process which has failed; 1 where a signal or an error has ended it."""
+        return max(1, self._popen.poll() or 0)
+
     def remote_error(self) -> str:
         """The traceback of an error in the worker's own code; empty if it had none."""
         try:

@@ -83,11 +83,45 @@ def hand_over(config: pytest.Config, parser: pytest.Parser, args: list[str]) -> 
     config.known_args_namespace.noconftest = True
     # Settings of plugins that only the environments have are for them to judge.
     vars(config)["_get_unknown_ini_keys"] = set
-    known, unknown = parser.parse_known_and_unknown_args(args)
-    paths = [*known.file_or_dir, *(arg for arg in unknown if not _is_option(arg))]
-    options = {arg for arg in unknown if _is_option(arg)}
-    config.stash[_POSITIONAL] = _in_order(args, paths, options)
-    args[:] = _without(args, paths, options)
+    given = [_Argument(arg) for arg in args]
+    known, unknown = parser.parse_known_and_unknown_args(given)
+    left = _Left([*known.file_or_dir, *unknown])
+    config.stash[_POSITIONAL] = left.in_order(given)
+    args[:] = left.taken_from(given)
+
+
+class _Argument(str):
+    """One word of the command line, which others may equal: the parser gives it back as it is."""
+
+    __slots__ = ()
+
+
+class _Left:
+    """What the parser has made nothing of: paths, unknown options, and what may be their values."""
+
+    def __init__(self, arguments: Sequence[str]) -> None:
+        self._arguments = arguments
+        self._ids = {id(arg) for arg in arguments}
+
+    def in_order(self, given: Sequence[str]) -> list[str]:
+        """As it stands on the command line; at the end what ``@file`` has brought."""
+        ids = {id(arg) for arg in given}
+        added = [arg for arg in self._arguments if id(arg) not in ids]
+        return [str(arg) for arg in [*filter(self._has, given), *added]]
+
+    def taken_from(self, given: Sequence[str]) -> list[str]:
+        """The rest, and the paths but for what follows an unknown option and names no file."""
+        kept, follows = [], False
+        for arg in given:
+            left = self._has(arg)
+            unknown = left and _is_option(arg)
+            follows = unknown or (follows and left)
+            if not unknown and not (follows and not _exists(arg)):
+                kept.append(str(arg))
+        return kept
+
+    def _has(self, arg: str) -> bool:
+        return id(arg) in self._ids
 
 
 def _forget_filters_left_out(config: pytest.Config) -> None:
@@ -102,28 +136,6 @@ def _forget_filters_left_out(config: pytest.Config) -> None:
 
 def _is_option(arg: str) -> bool:
     return arg.startswith("-")
-
-
-def _in_order(args: Sequence[str], paths: Sequence[str], options: set[str]) -> list[str]:
-    """Unknown options and what may be paths, as they stand in ``args``."""
-    found, awaited = [], list(paths)
-    for arg in args:
-        if arg in options:
-            found.append(arg)
-        elif arg in awaited:
-            awaited.remove(arg)
-            found.append(arg)
-    return found
-
-
-def _without(args: Sequence[str], paths: Sequence[str], options: set[str]) -> list[str]:
-    """``args`` without unknown options, and without what follows them and names no file."""
-    kept, follows = [], False
-    for arg in args:
-        follows = arg in options or (follows and arg in paths)
-        if arg not in options and not (follows and not _exists(arg)):
-            kept.append(arg)
-    return kept
 
 
 def _exists(arg: str) -> bool:

@@ -1,27 +1,42 @@
-"""Finding Pythons: by version, by path, by name; probed once, the probe kept and validated."""
+"""Finding Pythons: by what they are, by path, by name; each probed once, and the probe kept."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import platform
-import re
 import shutil
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from packaging.version import Version
+
 from pytest_isoenv._files import read_json, write_json
 from pytest_isoenv._process import Processes
+from pytest_isoenv._python_downloads import Downloads
+from pytest_isoenv._python_places import (
+    conda_executables,
+    executables,
+    is_script,
+    python_below,
+)
+from pytest_isoenv._python_request import (
+    OLDEST,
+    PythonRequest,
+    names_a_path,
+    parse_request,
+    version_of,
+)
 from pytest_isoenv._settings import Settings
 from pytest_isoenv.errors import InterpreterNotFound
 from pytest_isoenv.pinned import Interpreter
-from pytest_isoenv.spec import is_path
 
-# Runs in the interpreter that is probed, on any Python 3.
-_PROBE = """
+#: Runs in the interpreter that is probed, on any Python 3.
+PROBE = """
 import json, os, platform, sys, sysconfig
 
 def full(info):
@@ -29,11 +44,16 @@ def full(info):
     return text if info.releaselevel == "final" else text + info.releaselevel[0] + str(info.serial)
 
 version = platform.python_version()
+executable = getattr(sys, "_base_executable", None) or sys.executable
+if sys.prefix != sys.base_prefix and executable == sys.executable:  # until 3.10 it does not say
+    executable = os.path.join(sys.base_prefix, "bin", "python%d.%d" % sys.version_info[:2])
 print(json.dumps({
-    "executable": getattr(sys, "_base_executable", None) or sys.executable,
+    "executable": executable,
     "version": version,
     "implementation": sys.implementation.name,
-    "abi": sysconfig.get_config_var("SOABI") or sys.implementation.cache_tag or "",
+    "abi": sysconfig.get_config_var("SOABI") or (sys.implementation.cache_tag or "") + (
+        "t" if sysconfig.get_config_var("Py_GIL_DISABLED") else ""
+    ),
     "platform": sysconfig.get_platform(),
     "libc": " ".join(platform.libc_ver()),
     "markers": {
@@ -53,9 +73,9 @@ print(json.dumps({
 }))
 """
 
-_VERSION = re.compile(r"(?:python)?(?P<version>\d+(\.\d+){0,2})$")
-#: The oldest Python that a worker runs on.
-OLDEST = (3, 8)
+_ANSWERED = frozenset(
+    {"executable", "version", "implementation", "abi", "platform", "libc", "markers"}
+)
 
 
 class Interpreters:
@@ -67,68 +87,82 @@ class Interpreters:
         self._memory = memory
         remembered = read_json(memory)
         self._known: dict[str, Any] = remembered if isinstance(remembered, dict) else {}
+        self._downloads = Downloads(settings, processes)
         self._lock = threading.RLock()
 
     def find(self, request: str | None) -> Interpreter:
-        """The interpreter for a version (``3.12``), a path or a name; None is the host's own.
+        """The interpreter for a request; None is the host's own.
 
-        Of several that fit a version, the host's own comes first, then the newest. Raises
+        A version (``3.12``), a range (``>=3.10,<3.13``), an implementation (``pypy3.11``,
+        ``3.13t``), an executable's name, or the path of one, or of an environment's directory.
+        Of several that fit, the host's own comes first, then the newest. What is not there is
+        downloaded where that is allowed. Raises
         :exc:`~pytest_isoenv.errors.InterpreterNotFound`.
         """
         with self._lock:
-            return self._find(request)
-
-    def _find(self, request: str | None) -> Interpreter:
-        own = self._probe(Path(getattr(sys, "_base_executable", sys.executable)))
-        if request is None:
-            found = own
-        elif is_path(request):
-            found = self._probe((self._settings.root / Path(request).expanduser()).absolute())
-        else:
-            found = self._by_name(request) or self._by_version(request, own)
-        if found is None or _numbers(found.version) < OLDEST:
-            raise InterpreterNotFound(request or "the host's", self._versions(own))
+            own = self._probe(Path(getattr(sys, "_base_executable", sys.executable)))
+            found = self._find(request, own)
+        found, download = (found, "") if found else self._download(request)
+        if found is None or found.release < OLDEST:
+            raise InterpreterNotFound(request or "the host's", self._labels(own), download)
         return found
 
-    def _by_name(self, name: str) -> Interpreter | None:
-        if name[0].isdigit():
-            return None
-        found = shutil.which(name, path=self._settings.environ.get("PATH"))
-        if found is None or (_VERSION.match(name) and _is_script(Path(found))):
-            return None  # a shim that would have to run each time: the version says it all
-        return self._probe(Path(found))
-
-    def _by_version(self, request: str, own: Interpreter | None) -> Interpreter | None:
-        match = _VERSION.match(request)
-        if match is None:
-            return None
-        wanted = _numbers(match["version"])
-        if own and _numbers(own.version)[: len(wanted)] == wanted:
+    def _find(self, request: str | None, own: Interpreter | None) -> Interpreter | None:
+        if request is None:
             return own
-        fitting = [
-            python
-            for python in self._named_like(wanted)
-            if _numbers(python.version)[: len(wanted)] == wanted
-            and python.implementation == "cpython"
-        ]
-        return max(fitting, key=lambda python: _numbers(python.version), default=None)
+        if names_a_path(request):
+            return self._at((self._settings.root / Path(request).expanduser()).absolute())
+        wanted = parse_request(request)
+        named = self._by_name(request, wanted)
+        return self._by_kind(wanted, own) if named is None and wanted else named
 
-    def _named_like(self, wanted: tuple[int, ...]) -> list[Interpreter]:
-        """Probe what is called python3.12 when 3.12 is wanted; the rest only if nothing is."""
-        executables = list(_executables())
-        name = "python" + ".".join(str(number) for number in wanted[:2])
-        named = [path for path in executables if path.name in (name, f"{name}.exe")]
-        return self._probe_all(named) or self._probe_all(executables)
+    def _at(self, path: Path) -> Interpreter | None:
+        return self._probe(python_below(path) if path.is_dir() else path)
 
-    def _versions(self, own: Interpreter | None) -> list[str]:
-        probed = [own, *self._probe_all(_executables())]
-        versions = {python.version for python in probed if python}
-        return sorted((v for v in versions if _numbers(v) >= OLDEST), key=_numbers)
+    def _by_name(self, name: str, wanted: PythonRequest | None) -> Interpreter | None:
+        if not name[0].isalpha():
+            return None
+        path = shutil.which(name, path=self._settings.environ.get("PATH"))
+        if path is None or (wanted and is_script(Path(path))):
+            return None  # a shim that would have to run each time: the version says it all
+        found = self._probe(Path(path))
+        return None if found and wanted and not wanted.fits_host(found) else found
+
+    def _by_kind(self, wanted: PythonRequest, own: Interpreter | None) -> Interpreter | None:
+        if own and wanted.fits_host(own):
+            return own
+        for places in (executables, conda_executables):
+            files = places(self._settings.environ)
+            likely = [path for path in files if wanted.may_be_called(path.resolve().name)]
+            fitting = [python for python in self._probe_all(likely) if wanted.fits(python)]
+            if fitting:
+                return max(fitting, key=_newest)
+        return None
+
+    def _download(self, request: str | None) -> tuple[Interpreter | None, str]:
+        wanted = parse_request(request) if request else None
+        if wanted is None:
+            return None, ""
+        answer = self._downloads.fetch(wanted)
+        if isinstance(answer, str):
+            return None, answer
+        with self._lock:
+            found = self._probe(answer)
+        return (found, "") if found and wanted.fits(found) else (None, f"{answer} does not fit")
+
+    def _labels(self, own: Interpreter | None) -> list[str]:
+        """What is there to choose from, oldest first; CPythons before others."""
+        with self._lock:
+            files = executables(self._settings.environ)
+            probed = self._probe_all(p for p in files if not p.resolve().name.startswith("python2"))
+        found = {python for python in [own, *probed] if python and python.release >= OLDEST}
+        ordered = sorted(found, key=lambda python: (python.implementation, *_newest(python)))
+        return list(dict.fromkeys(python.label for python in ordered))
 
     def _probe_all(self, paths: Iterable[Path]) -> list[Interpreter]:
         return [python for python in map(self._probe, paths) if python is not None]
 
-    def _probe(self, path: Path) -> Interpreter | None:
+    def _probe(self, path: Path, *, follow: bool = True) -> Interpreter | None:
         """Ask an executable what it is, unless the same file has answered before."""
         try:
             real = path.resolve(strict=True)
@@ -144,35 +178,44 @@ class Interpreters:
             return None
         executable = Path(answer.pop("executable"))
         # A shim or a virtual environment's Python answers with the interpreter behind it.
-        if executable.is_file() and executable.resolve() != real:
-            return self._probe(executable)
-        markers = tuple(sorted(answer.pop("markers").items()))
-        python = Interpreter(
-            executable=str(path),
-            real_path=str(real),
-            size=stat.st_size,
-            mtime_ns=stat.st_mtime_ns,
-            markers=markers,
-            **answer,
-        )
+        if follow and executable != path and executable.is_file():
+            return self._probe(executable, follow=False)
+        python = described(path, real, answer)
         self._known[str(path)] = {**dataclasses.asdict(python), "machine": _machine()}
-        write_json(self._memory, self._known)
+        self._keep()
         return python
+
+    def _keep(self) -> None:
+        """Write down what is known, beside what other processes have found out meanwhile."""
+        kept = read_json(self._memory)
+        self._known = {**(kept if isinstance(kept, dict) else {}), **self._known}
+        with contextlib.suppress(OSError):  # a cache that is only read serves all the same
+            write_json(self._memory, self._known)
 
     def _ask(self, path: Path) -> dict[str, Any] | None:
         try:
             answer = self._processes.run(
-                [path, "-I", "-c", _PROBE], environ=self._settings.worker_environ
+                [path, "-I", "-c", PROBE], environ=self._settings.worker_environ
             )
         except OSError:  # not executable, or of another architecture
             return None
         if answer.status != 0:
             return None
         try:
-            described: dict[str, Any] = json.loads(answer.stdout)
+            described = json.loads(answer.stdout)
         except ValueError:
             return None
-        return described
+        complete = isinstance(described, dict) and described.keys() >= _ANSWERED
+        return described if complete else None
+
+
+def described(path: Path, real: Path, answer: Mapping[str, Any]) -> Interpreter:
+    """What the answer to :data:`PROBE` says of the interpreter at ``path``."""
+    fields = dict(answer)
+    stat = real.stat()
+    fields["markers"] = tuple(sorted(fields["markers"].items()))
+    fields |= {"executable": str(path), "real_path": str(real)}
+    return Interpreter(size=stat.st_size, mtime_ns=stat.st_mtime_ns, **fields)
 
 
 def _remembered(written: Any) -> Interpreter | None:
@@ -195,37 +238,7 @@ def _machine() -> str:
     return f"{platform.machine()} {platform.release()} {platform.version()}"
 
 
-def _executables() -> Iterator[Path]:
-    """Every file on this machine that looks like a Python, without starting any; no shims."""
-    from findpython.providers import (
-        ALL_PROVIDERS,
-    )  # only a run that asks for another version pays for it
-
-    seen: set[Path] = set()
-    for provider_class in ALL_PROVIDERS.values():
-        provider = provider_class.create()
-        for python in provider.find_pythons() if provider else ():
-            path = Path(python.executable)
-            if _is_new_binary(path, seen):
-                yield path
-
-
-def _is_new_binary(path: Path, seen: set[Path]) -> bool:
-    try:
-        # The name matters beside the target: python3.12 is looked for by name.
-        identity = path.resolve(strict=True) / path.name
-        if identity in seen:
-            return False
-        seen.add(identity)
-        return not _is_script(path)
-    except OSError:
-        return False
-
-
-def _is_script(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(2) == b"#!"
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(number) for number in re.findall(r"\d+", version)[:3])
+def _newest(python: Interpreter) -> tuple[bool, Version]:
+    """Sorts the newest last; what is not released yet comes before all that is."""
+    version = version_of(python)
+    return not version.is_prerelease, version

@@ -6,6 +6,8 @@ import dataclasses
 import json
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from pytest_isoenv.backend import Backend, Finding, Wanted
 from pytest_isoenv.environment import Environment, activated, python_of
 from pytest_isoenv.errors import BrokenEnvironment, CommandError
 from pytest_isoenv.pinned import (
+    Foreign,
     Interpreter,
     PinnedEnv,
     Resolution,
@@ -71,7 +74,7 @@ Notify = Callable[[EnvName], None]
 
 @dataclasses.dataclass(frozen=True)
 class Outlook:
-    """What there is for a request: its Python at least.
+    """What there is for a request: its Python at least, if it does not bring its own.
 
     ``pinned`` is None where nothing was resolved yet, or where it is resolved anew each time.
     ``resolution`` is the directory that keeps what was. ``entry`` is the environment if it can be
@@ -79,12 +82,21 @@ class Outlook:
     the project had last.
     """
 
-    interpreter: Interpreter
+    interpreter: Interpreter | None
     pinned: PinnedEnv | None = None
     resolution: Path | None = None
     entry: Entry | None = None
     broken: str = ""
     changes: str = ""
+
+    @property
+    def python(self) -> tuple[str, str] | None:
+        """The version and the path of its Python; None for one that it brings when it is built."""
+        if self.entry is not None:
+            return self.entry.facts["python"], str(python_of(self.entry.directory))
+        if self.interpreter is not None:
+            return self.interpreter.version, self.interpreter.executable
+        return None
 
 
 class Provisioner:
@@ -104,6 +116,7 @@ class Provisioner:
         self._notify = notify
         self._processes = Processes()
         self._store = Store(settings.cache)
+        self._fresh = Store(settings.shared) if settings.shared else None
         self._interpreters = Interpreters(settings, self._processes, self._store.interpreters)
         self._lock = threading.Lock()
         self._locks: dict[EnvSpec, threading.Lock] = {}
@@ -111,12 +124,18 @@ class Provisioner:
 
     def stop(self) -> None:
         """End what is being built: the run was interrupted."""
-        self._store.stop()
+        for store in filter(None, (self._store, self._fresh)):
+            store.stop()
         self._processes.stop()
 
     def close(self) -> None:
         """Remove what was ephemeral."""
         self._store.close()
+
+    @cached_property
+    def shared(self) -> Path:
+        """Where other processes of this run may keep ephemeral environments until it is over."""
+        return self._store.ephemeral()
 
     def environment(self, name: EnvName, spec: EnvSpec) -> Environment:
         """The environment for a request, cached or built now.
@@ -135,8 +154,8 @@ class Provisioner:
 
         Raises :exc:`~pytest_isoenv.errors.InterpreterNotFound`.
         """
-        interpreter = self._interpreters.find(spec.python)
         backend = self._backends[spec.backend]
+        interpreter = self._interpreter_for(spec)
         layers = list(self._layers_there(spec))
         if self._is_ephemeral(spec) or len(layers) < len(spec.beneath):
             return Outlook(interpreter)
@@ -175,7 +194,7 @@ class Provisioner:
         return self._interpreters.find(request)
 
     def _provision(self, name: EnvName, spec: EnvSpec) -> Environment:
-        interpreter = self._interpreters.find(spec.python)
+        interpreter = self._interpreter_for(spec)
         layers = [
             self.environment(beneath, _layers.fitted(below, spec))
             for beneath, below in spec.beneath
@@ -184,6 +203,12 @@ class Provisioner:
         pinned = self._pin(name, spec, interpreter, layers)
         entry = self._enter(name, pinned, layers)
         return self._environment(name, pinned, entry)
+
+    def _interpreter_for(self, spec: EnvSpec) -> Interpreter | None:
+        """The Python that an environment is built on; None where it brings its own."""
+        if self._backends[spec.backend].brings_python:
+            return None
+        return self._interpreters.find(spec.python)
 
     def lock(self, spec: EnvSpec, old: str = "", upgrade: Iterable[str] = ()) -> str:
         """A lock for what is declared: the text of a PEP 751 document, with what it was made for.
@@ -205,12 +230,12 @@ class Provisioner:
         self,
         name: EnvName,
         spec: EnvSpec,
-        interpreter: Interpreter,
+        interpreter: Interpreter | None,
         layers: Sequence[Environment],
     ) -> PinnedEnv:
         backend = self._backends[spec.backend]
         wanted = wanted_of(spec, interpreter, self._settings, _layers.packages(layers))
-        if spec.lock is not None:
+        if spec.lock is not None and interpreter is not None:
             text = (wanted.root / Path(spec.lock).expanduser()).read_text(encoding="utf-8")
             _locks.check_python(spec.lock, text, interpreter)
         resolution = self._resolution(name, backend, wanted)
@@ -219,32 +244,39 @@ class Provisioner:
     def _pinned(
         self,
         spec: EnvSpec,
-        interpreter: Interpreter,
+        interpreter: Interpreter | None,
         resolution: Resolution,
         layers: Sequence[Environment],
     ) -> PinnedEnv:
         trees = [self._source(path, editable) for path, editable in resolution.trees]
         local = [self._source(path, editable=False) for path in spec.local]
         return PinnedEnv(
-            spec, interpreter, resolution.pylocks, (*trees, *local), _layers.beneath(layers)
+            spec,
+            interpreter,
+            resolution.pylocks,
+            (*trees, *local),
+            _layers.beneath(layers),
+            resolution.foreign,
         )
 
     def _resolution(self, name: EnvName, backend: Backend, wanted: Wanted) -> Resolution:
-        if self._is_ephemeral(wanted.spec):
+        store = self._store_for(wanted.spec)
+        if store is None:
             self._notify(name)
             return backend.resolve(wanted, self._store.ephemeral(), self._run)
         intent = intent_of(backend, wanted)
-        kept = None if self._settings.upgrade else _kept(self._store.kept_resolution(intent))
+        anew = self._settings.upgrade and store is self._store
+        kept = None if anew else _kept(store.kept_resolution(intent))
         if kept is not None:
-            used(self._store.kept_resolution(intent))
+            used(store.kept_resolution(intent))
             return kept
         self._notify(name)
-        with self._store.resolution(intent) as directory:
-            kept = None if self._settings.upgrade else _kept(directory)
+        with store.resolution(intent) as directory:
+            kept = None if anew else _kept(directory)
             if kept is None:
                 directory.mkdir(parents=True, exist_ok=True)
                 kept = backend.resolve(wanted, directory, self._run)
-                write_json(directory / "pin.json", {"pylocks": kept.pylocks, "trees": kept.trees})
+                write_json(directory / "pin.json", dataclasses.asdict(kept))
             return kept
 
     def _source(self, text: str, editable: bool) -> Source:
@@ -269,15 +301,17 @@ class Provisioner:
             _layers.refuse_overlaps(facts["own"], layers)
             return facts
 
-        if self._is_ephemeral(pinned.spec):
+        store = self._store_for(pinned.spec)
+        if store is None:
             return self._store.throw_away(build)
-        return self._store.ensure(
+        entry = store.ensure(
             pinned.key(),
             pinned.key_inputs(),
             label=self._label(name),
             build=build,
             check=self._check_of(pinned.spec.backend),
         )
+        return entry if store is self._store else replace(entry, provisioned="ephemeral")
 
     def _label(self, name: EnvName) -> str:
         return f"{self._settings.root}\0{name}"
@@ -289,10 +323,14 @@ class Provisioner:
     def _is_ephemeral(self, spec: EnvSpec) -> bool:
         return self._settings.refresh or spec.refresh
 
+    def _store_for(self, spec: EnvSpec) -> Store | None:
+        """Where it is kept; None if it is ephemeral, and no other process is to have it."""
+        return self._fresh if self._is_ephemeral(spec) else self._store
+
     def _create(self, pinned: PinnedEnv, directory: Path) -> Mapping[str, Any]:
         self._backends[pinned.spec.backend].create(pinned, directory, self._run)
         facts = self._finish(directory, [layer.path for layer in pinned.beneath])
-        if facts["python"] != pinned.interpreter.version:
+        if pinned.interpreter is not None and facts["python"] != pinned.interpreter.version:
             built_with = f"Python {facts['python']}, not {pinned.interpreter.version}"
             raise BrokenEnvironment(str(directory), f"it was built with {built_with}")
         if "pytest" not in facts["packages"]:
@@ -363,4 +401,6 @@ def _kept(directory: Path) -> Resolution | None:
     pin = read_json(directory / "pin.json")
     if not pin:
         return None
-    return Resolution(tuple(pin["pylocks"]), tuple((path, edit) for path, edit in pin["trees"]))
+    foreign = tuple(Foreign(**fields) for fields in pin.get("foreign", []))
+    trees = tuple((path, editable) for path, editable in pin["trees"])
+    return Resolution(tuple(pin["pylocks"]), trees, foreign)

@@ -12,6 +12,7 @@ from packaging.requirements import Requirement
 from pytest_isoenv import _matrix
 from pytest_isoenv._config import HOST, Declarations, is_glob
 from pytest_isoenv._fields import InvalidValueError, choices, parse_layer, requirement
+from pytest_isoenv._python_request import names_a_path
 from pytest_isoenv.errors import ConfigError, Problem
 from pytest_isoenv.spec import EnvName, EnvSpec, Layer, is_bare_word, is_path, unite_requirements
 
@@ -66,7 +67,14 @@ def read_requests(
         for name in chosen
         for cell in cells
     ]
-    return [part.request(declarations, closer) for part in parts], []
+    requests = [part.request(declarations, closer) for part in parts]
+    problems = [
+        problem
+        for request in requests
+        if request.spec is not None
+        for problem in declarations.refusals(request.spec, where)
+    ]
+    return ([], problems) if problems else (requests, [])
 
 
 def _in_family(given_id: str | None, named: Sequence[str], name: str | None) -> str | None:
@@ -223,6 +231,6 @@ def _label(text: str) -> str:
 
 
 def _python_label(python: str) -> str:
-    if is_path(python):
+    if names_a_path(python):
         return _path_label(python)
     return python if python[0].isalpha() else f"py{python}"

@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pytest_isoenv import _config, _host, _neighbours, _settings
-from pytest_isoenv._backends import builtin
+from pytest_isoenv._backends import builtin, unsupported_by
 from pytest_isoenv._interrupts import obey_the_others
 from pytest_isoenv._jobs import Job
 from pytest_isoenv._provision import Provisioner
@@ -26,6 +26,9 @@ from pytest_isoenv._summary import Account, Record, header, lines, united, write
 from pytest_isoenv.backend import Backend
 from pytest_isoenv.environment import Environment
 from pytest_isoenv.errors import ConfigError, InterpreterNotFound, Problem
+
+# What a worker of pytest-xdist is told: where ephemeral environments are.
+SHARED = "isoenv_shared"
 
 
 class Run:
@@ -42,7 +45,11 @@ class Run:
         known = {backend.name for backend in self._backends}
         declared = config.hook.pytest_isoenv_environments(config=config)
         self._declarations = _config.load(
-            config.rootpath, known, declared, locked=config.option.env_locked
+            config.rootpath,
+            known,
+            declared,
+            locked=config.option.env_locked,
+            unsupported=partial(unsupported_by, self._backends),
         )
         self.selector = Selector(self._declarations)
         self.announced = False
@@ -87,7 +94,8 @@ class Run:
         conductor = self._new_conductor(session)
         with _ended_if_interrupted(conductor):
             jobs = conductor.collect(self._arguments_of(distinct), alone=alone)
-        _raise_usage_error(jobs)
+        if not hasattr(self._config, "workerinput"):  # pytest-xdist would not pass it on
+            _raise_usage_error(jobs)
         self._raise_internal_error(jobs)
         _obey(session)
         self._learn_markers(jobs)
@@ -273,7 +281,8 @@ class Run:
         except InterpreterNotFound as error:
             record.error = str(error)
             if spec.missing_interpreter == "skip":
-                pytest.skip(str(error))
+                record.error = error.reason
+                pytest.skip(error.reason)
             raise
         return record.environment
 
@@ -295,6 +304,12 @@ class Run:
     def exit_code(self) -> int:
         """The gravest with which a session in an environment ended (pytest's exit codes)."""
         return max((account["exit_code"] for account in self.accounts), default=0)
+
+    def share(self, workerinput: dict[str, Any]) -> None:
+        """Let a worker of pytest-xdist on this machine keep ephemeral environments with others."""
+        specs = [self._declarations.spec(name) for name in (None, *self._declarations.names)]
+        if self._settings.refresh or any(spec.refresh for spec in specs):
+            workerinput[SHARED] = str(self._provisioner.shared)
 
     def add_accounts(self, accounts: list[Account]) -> None:
         """Take in what a worker of pytest-xdist did in environments."""
@@ -437,7 +452,14 @@ def _settings_of(config: pytest.Config) -> _settings.Settings:
         upgrade=option.env_upgrade,
         timeout=_timeout(option.env_timeout),
         outputs=_outputs(config),
+        shared=_shared(config),
     )
+
+
+def _shared(config: pytest.Config) -> Path | None:
+    """What the process that distributes tests has told this one."""
+    shared = getattr(config, "workerinput", {}).get(SHARED)
+    return Path(shared) if shared else None
 
 
 def _outputs(config: pytest.Config) -> list[Path]:

@@ -279,8 +279,10 @@ class Conductor:
         error = event["error"]
         job.record.error = str(error)
         self._status.ready(job.name)
-        skips = isinstance(error, InterpreterNotFound) and job.spec.missing_interpreter == "skip"
-        self._fail(job, "skipped" if skips else "failed", f"environment {job.name!r}: {error}")
+        outcome = "failed"
+        if isinstance(error, InterpreterNotFound) and job.spec.missing_interpreter == "skip":
+            outcome, job.record.error = "skipped", error.reason
+        self._fail(job, outcome, f"environment {job.name!r}: {job.record.error}")
 
     def _fail(self, job: Job, outcome: str, text: str) -> None:
         """Nothing of the job can run, or go on; while it collects, nobody knows its tests yet."""
@@ -322,8 +324,9 @@ class Conductor:
         job.record.note(f"{event['option']} was not passed on: no plugin there knows it")
 
     def _on_header(self, job: Job, event: Event) -> None:
-        for line in event["lines"]:
-            job.record.note(line)
+        for text in event["lines"]:
+            for line in text.splitlines():
+                job.record.note(line)
 
     def _on_words(self, job: Job, event: Event) -> None:
         job.record.add_words(event["text"])
@@ -407,6 +410,8 @@ class Conductor:
         if not self._stopping and job.finished is not None:
             self._obey_ending(job.finished["ending"])
         if self._stopping or not (job.relay.waiting or unknown):
+            if not self._stopping and job.finished is None:
+                self._died_late(job, job.worker)
             self._open.discard(job)
             return
         if job.finished is not None:
@@ -421,6 +426,12 @@ class Conductor:
             job.record.error = str(error)
             self._fail(job, "failed", str(error))
         self._open.discard(job)
+
+    def _died_late(self, job: Job, worker: Worker) -> None:
+        """All tests have their results, but something went wrong after them."""
+        how = _how_it_ended(job, worker, "after its tests")
+        job.record.add_words(str(WorkerError(job.name, how, worker.last_words())))
+        job.record.exit_code = max(job.record.exit_code, worker.exit_code)
 
     def _obey_ending(self, ending: Event | None) -> None:
         """What stopped the session there stops this one."""
@@ -527,8 +538,8 @@ class Conductor:
                 self._events.put((job, {"kind": "building"}))
 
 
-def _how_it_ended(job: Job, worker: Worker) -> str:
+def _how_it_ended(job: Job, worker: Worker, when: str = "before it ran a test") -> str:
     if job.internal_error:
         return f"failed:\n{job.internal_error}"
     error = worker.remote_error()
-    return f"failed:\n{error}" if error else f"{worker.ending()} before it ran a test"
+    return f"failed:\n{error}" if error else f"{worker.ending()} {when}"

@@ -71,6 +71,23 @@ _FOR_INSTALLERS = frozenset(
         "CXXFLAGS",
         "LDFLAGS",
         "PKG_CONFIG_PATH",
+        "MAMBA_ROOT_PREFIX",
+        "CONDA_PKGS_DIRS",
+        "RATTLER_AUTH_FILE",
+        "RATTLER_CACHE_DIR",
+        "PIP_CACHE_DIR",
+        "PIP_CERT",
+        "PIP_CLIENT_CERT",
+        "PIP_DEFAULT_TIMEOUT",
+        "PIP_EXTRA_INDEX_URL",
+        "PIP_FIND_LINKS",
+        "PIP_INDEX_URL",
+        "PIP_KEYRING_PROVIDER",
+        "PIP_NO_INDEX",
+        "PIP_PROXY",
+        "PIP_RETRIES",
+        "PIP_TIMEOUT",
+        "PIP_TRUSTED_HOST",
         "UV_CACHE_DIR",
         "UV_CONCURRENT_BUILDS",
         "UV_CONCURRENT_DOWNLOADS",
@@ -88,12 +105,16 @@ _FOR_INSTALLERS = frozenset(
         "UV_LINK_MODE",
         "UV_NATIVE_TLS",
         "UV_OFFLINE",
+        "UV_PYPY_INSTALL_MIRROR",
+        "UV_PYTHON_CACHE_DIR",
         "UV_PYTHON_DOWNLOADS",
+        "UV_PYTHON_DOWNLOADS_JSON_URL",
         "UV_PYTHON_INSTALL_DIR",
+        "UV_PYTHON_INSTALL_MIRROR",
         "UV_SYSTEM_CERTS",
     }
 )
-_INSTALLER_PREFIXES = ("UV_INDEX_",)
+_INSTALLER_PREFIXES = ("UV_INDEX_", "CONDA_OVERRIDE_")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,7 +125,8 @@ class Settings:
     environments that are built and run at once; ``timeout`` is how long (seconds) one may give no
     sign of life while it has something to do, None for ever. With ``refresh`` every environment is
     ephemeral; with ``upgrade`` kept resolutions are made anew. ``outputs`` are files that the run
-    writes, and so no part of what it tests.
+    writes, and so no part of what it tests. ``shared`` is where the processes of one run keep
+    ephemeral environments together; None where a process has its own.
     """
 
     root: Path
@@ -115,6 +137,7 @@ class Settings:
     environ: Mapping[str, str]
     outputs: frozenset[Path] = frozenset()
     timeout: float | None = None
+    shared: Path | None = None
 
     @property
     def addopts(self) -> str:
@@ -155,6 +178,7 @@ def gather(
     upgrade: bool = False,
     timeout: float | None = None,
     outputs: Iterable[Path] = (),
+    shared: Path | None = None,
 ) -> Settings:
     """The settings of this process; what is not given is found out.
 
@@ -169,6 +193,7 @@ def gather(
         timeout=timeout,
         environ=dict(os.environ),
         outputs=frozenset(outputs),
+        shared=shared,
     )
 
 

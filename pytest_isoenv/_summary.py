@@ -89,8 +89,12 @@ def united(accounts: Iterable[Account]) -> list[Account]:
 _TELLING = ("failed", "cached", "built", "ephemeral")
 
 
+def _told(account: Account) -> tuple[int, float]:
+    return _TELLING.index(account["provisioned"]), account["seconds"]
+
+
 def _both(one: Account, other: Account) -> Account:
-    first = max(one, other, key=lambda account: _TELLING.index(account["provisioned"]))
+    first = max(one, other, key=_told)
     return {
         **first,
         "why": one["why"] or other["why"],

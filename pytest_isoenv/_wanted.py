@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import importlib.metadata
+import platform
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +22,7 @@ from pytest_isoenv.spec import EnvSpec, is_path
 
 def wanted_of(
     spec: EnvSpec,
-    interpreter: Interpreter,
+    interpreter: Interpreter | None,
     settings: Settings,
     beneath: Mapping[str, str] | None = None,
 ) -> Wanted:
@@ -38,7 +39,7 @@ def wanted_of(
     )
 
 
-def pytest_requirements(spec: EnvSpec, interpreter: Interpreter) -> list[str]:
+def pytest_requirements(spec: EnvSpec, interpreter: Interpreter | None) -> list[str]:
     """What is asked of pytest itself, best first: the host's version, else any that a worker runs.
 
     A requirement of the user's own that excludes the host's version rules the first one out. Where
@@ -51,7 +52,8 @@ def pytest_requirements(spec: EnvSpec, interpreter: Interpreter) -> list[str]:
     asked = [r.specifier for r in own if canonicalize_name(r.name) == "pytest"]
     fits = all(specifier.contains(host.version, prereleases=True) for specifier in asked)
     wanted = [anything]
-    if fits and supported.contains(interpreter.version, prereleases=True):
+    version = interpreter.version if interpreter else None  # it may turn out to be too old
+    if fits and (version is None or supported.contains(version, prereleases=True)):
         wanted.insert(0, f"pytest=={host.version}")
     return wanted if spec.resolution == "highest" else ["", *wanted]
 
@@ -62,7 +64,7 @@ def intent_of(backend: Backend, wanted: Wanted) -> IntentKey:
     inputs = {
         "schema": SCHEMA,
         "backend": backend.name,
-        **wanted.interpreter.key_inputs(),
+        **(wanted.interpreter.key_inputs() if wanted.interpreter else _machine(spec)),
         **backend.index_inputs(wanted.installer_environ),
         "requirements": "\n".join(spec.requirements),
         "constraints": "\n".join(wanted.constraints),
@@ -72,7 +74,7 @@ def intent_of(backend: Backend, wanted: Wanted) -> IntentKey:
         "conda": repr(spec.conda),
         "pytest": "\n".join(wanted.pytest_requirements),
     }
-    files = [*spec.requirement_files, *filter(None, [spec.lock, spec.conda.environment])]
+    files = [*spec.requirement_files, *filter(None, [spec.lock])]
     for text in (*files, *(links for links in spec.index.find_links if "://" not in links)):
         path = root / Path(text).expanduser()
         inputs[f"file {path}"] = content_digest(path)
@@ -83,6 +85,12 @@ def intent_of(backend: Backend, wanted: Wanted) -> IntentKey:
         path = root / Path(text.partition("[")[0]).expanduser()
         inputs[f"path {path}"] = metadata_digest(path)
     return IntentKey(digest_of(inputs))
+
+
+def _machine(spec: EnvSpec) -> dict[str, str]:
+    """What stands for the interpreter where resolving will give one."""
+    host = ".".join(platform.python_version_tuple()[:2])
+    return {"python": spec.python or host, "machine": platform.platform()}
 
 
 def newest_upload(text: str | None, now: datetime.datetime) -> str | None:

@@ -24,15 +24,22 @@ class Wanted:
     host's variables that an installer may see. ``exclude_newer`` is the moment (RFC 3339) after
     which nothing may have been uploaded. ``beneath`` are the packages, name to version, of the
     environments that will lie under this one: they bound it, and are not installed again.
+    ``interpreter`` is None for a backend that brings its own.
     """
 
     spec: EnvSpec
-    interpreter: Interpreter
+    interpreter: Interpreter | None
     pytest_requirements: Sequence[str]
     root: Path
     installer_environ: Mapping[str, str]
     exclude_newer: str | None = None
     beneath: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def base(self) -> Interpreter:
+        """The interpreter, for a backend that does not bring its own."""
+        assert self.interpreter is not None
+        return self.interpreter
 
     @property
     def constraints(self) -> list[str]:
@@ -74,13 +81,22 @@ class Backend(Protocol):
     """Resolves and creates environments. A module with these names satisfies it, too.
 
     A backend keeps no state and takes no locks: the store decides when it is called. ``name`` is
-    the value of the key ``backend`` that selects it.
+    the value of the key ``backend`` that selects it. One that ``brings_python`` installs an
+    interpreter itself; for the others one of this machine is looked for.
 
     It may have a function ``diagnose(environ, run)`` as well, which gives a :class:`Finding` for
     everything that it needs (its program, its indexes): ``isoenv doctor`` shows them.
     """
 
     name: str
+    brings_python: bool
+
+    def unsupported(self, spec: EnvSpec) -> Sequence[str]:
+        """What of a declaration it cannot do, such as ``resolution: lowest``; empty if all.
+
+        Asked while declarations are read, so it looks at nothing else.
+        """
+        ...
 
     def index_inputs(self, environ: Mapping[str, str]) -> dict[str, str]:
         """What of the installer's variables decides where packages come from, for the key."""

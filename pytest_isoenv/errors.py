@@ -64,17 +64,29 @@ class ConfigError(IsoenvError):
 
 @dataclasses.dataclass(eq=False)
 class InterpreterNotFound(IsoenvError):
-    """No interpreter satisfies ``request``; ``found`` are the versions that are there."""
+    """No interpreter satisfies ``request``; ``found`` are the versions that are there.
+
+    ``download`` says what became of downloading it: ``""`` where that could not help, ``"off"``
+    where it is not allowed, else why it failed.
+    """
 
     request: str
     found: Sequence[str]
+    download: str = ""
 
     def __str__(self) -> str:
+        ways = ["install it", "name one of these"]
+        if self.download == "off":
+            ways.append("let uv download it (UV_PYTHON_DOWNLOADS=automatic)")
+        return f"{self.reason}; {', '.join(ways)}, or set missing-interpreter: skip"
+
+    @property
+    def reason(self) -> str:
+        """What is missing, without what to do about it: a test that is skipped says no more."""
         found = ", ".join(self.found) or "none"
-        return (
-            f"no Python interpreter for {self.request!r} was found (found: {found}); "
-            f"install it, name one of these, or set missing-interpreter: skip"
-        )
+        text = f"no Python interpreter for {self.request!r} was found (found: {found})"
+        failed = self.download not in ("", "off")
+        return f"{text}, and uv could not download it: {self.download}" if failed else text
 
 
 @dataclasses.dataclass(eq=False)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from pytest_isoenv import _config, _settings
-from pytest_isoenv._backends import builtin
+from pytest_isoenv._backends import builtin, unsupported_by
 from pytest_isoenv._provision import Provisioner
 from pytest_isoenv._requests import requested
 from pytest_isoenv.environment import Environment
@@ -43,8 +44,13 @@ class EnvManager:
             refresh=ephemeral,
             upgrade=upgrade,
         )
-        self._declarations = _config.load(settings.root)
-        self._provisioner = Provisioner(settings, builtin())
+        backends = builtin()
+        self._declarations = _config.load(
+            settings.root,
+            {backend.name for backend in backends},
+            unsupported=partial(unsupported_by, backends),
+        )
+        self._provisioner = Provisioner(settings, backends)
 
     def environment(self, *name_or_requirements: str, **fields: Any) -> Environment:
         """The environment that the same arguments of ``@pytest.mark.env`` would give.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import re
 import sys
 from collections.abc import Mapping
 from typing import Any, NewType
@@ -48,6 +49,23 @@ class Interpreter:
     size: int
     mtime_ns: int
     markers: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def free_threaded(self) -> bool:
+        """Whether it was built to run without the global lock (PEP 703)."""
+        return re.match(r"cpython-\d+d?t", self.abi) is not None
+
+    @property
+    def release(self) -> tuple[int, ...]:
+        """The numbers of its version: ``(3, 12, 4)``."""
+        return tuple(int(number) for number in re.findall(r"\d+", self.version)[:3])
+
+    @property
+    def label(self) -> str:
+        """What to call it in a message: ``3.12.4``, ``3.13.0t``, ``pypy 3.11.9``."""
+        kind = "t" if self.free_threaded else ""
+        implementation = "" if self.implementation == "cpython" else f"{self.implementation} "
+        return f"{implementation}{self.version}{kind}"
 
     @property
     def marker_environment(self) -> dict[str, str]:
@@ -94,11 +112,28 @@ class Source:
 
 
 @dataclasses.dataclass(frozen=True)
+class Foreign:
+    """A pinned package that is none of Python's, such as conda's.
+
+    ``text`` is what its backend needs to install the same again, and nobody else reads.
+    """
+
+    name: str
+    version: str
+    digest: str
+    text: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Resolution:
-    """What resolving gave: PEP 751 documents, and the local trees that requirements named."""
+    """What resolving gave: PEP 751 documents, and the local trees that requirements named.
+
+    ``foreign`` are the packages of a backend that has others than Python's.
+    """
 
     pylocks: tuple[str, ...]
     trees: tuple[tuple[str, bool], ...] = ()
+    foreign: tuple[Foreign, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,13 +147,23 @@ class Beneath:
 
 @dataclasses.dataclass(frozen=True)
 class PinnedEnv:
-    """An environment with nothing left open: the same pins give the same content anywhere."""
+    """An environment with nothing left open: the same pins give the same content anywhere.
+
+    ``interpreter`` is None where the environment brings its own, as one of ``foreign``.
+    """
 
     spec: EnvSpec
-    interpreter: Interpreter
+    interpreter: Interpreter | None
     pylocks: tuple[str, ...]
     sources: tuple[Source, ...]
     beneath: tuple[Beneath, ...] = ()
+    foreign: tuple[Foreign, ...] = ()
+
+    @property
+    def base(self) -> Interpreter:
+        """The interpreter that it is built on; only for an environment that brings none."""
+        assert self.interpreter is not None
+        return self.interpreter
 
     @property
     def artefacts(self) -> list[Artefact]:
@@ -131,7 +176,12 @@ class PinnedEnv:
 
         The values of variables may be secrets: only their hashes stand here.
         """
-        inputs = {"schema": SCHEMA, "backend": self.spec.backend, **self.interpreter.key_inputs()}
+        inputs = {"schema": SCHEMA, "backend": self.spec.backend}
+        inputs |= self.interpreter.key_inputs() if self.interpreter is not None else {}
+        for package in self.foreign:
+            inputs[f"package {self.spec.backend}:{package.name}"] = (
+                f"{package.version} {package.digest}"
+            )
         for artefact in self.artefacts:
             inputs[f"package {artefact.name}"] = f"{artefact.version} {artefact.digest}"
         for source in self.sources:

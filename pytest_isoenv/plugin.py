@@ -381,6 +381,14 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 @pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Workers of pytest-xdist on this machine build a throw-away environment once for all."""
+    config = node.config
+    if node.gateway.spec.popen and (_RUN in config.stash or config.option.env_refresh):
+        _in_our_words(lambda: run_of(config).share(node.workerinput))
+
+
+@pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
     """Take in what a worker of pytest-xdist did in environments."""
     accounts = getattr(node, "workeroutput", {}).get("isoenv")

@@ -7,6 +7,7 @@ Pure data and pure functions: no I/O, no environment variables. Relative paths s
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NewType, TypeVar, get_args
 
@@ -54,12 +55,11 @@ class Index:
 class Conda:
     """What the conda backend is asked for beside what every backend is.
 
-    ``dependencies`` are conda match specs, ``environment`` is the path of an ``environment.yml``.
+    ``dependencies`` are conda match specs, one for each package.
     """
 
     channels: tuple[str, ...] = ()
     dependencies: tuple[str, ...] = ()
-    environment: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +93,6 @@ class Layer:
     backend: str | None = None
     channels: tuple[str, ...] = ()
     conda_dependencies: tuple[str, ...] = ()
-    conda_environment: str | None = None
     missing_interpreter: MissingInterpreter | None = None
 
 
@@ -148,7 +147,6 @@ class EnvSpec:
         parts += self.requirements
         parts += [f"requirements {path}" for path in self.requirement_files]
         parts += self.conda.dependencies
-        parts += [f"conda environment {self.conda.environment}"] * bool(self.conda.environment)
         parts += [f"lock {self.lock}"] * bool(self.lock)
         parts += [f"local {path}" for path in self.local]
         parts += [f"on top of {name}" for name, _ in self.beneath]
@@ -210,8 +208,7 @@ def _index(stack: Sequence[Layer]) -> Index:
 def _conda(stack: Sequence[Layer]) -> Conda:
     return Conda(
         channels=_each_once(layer.channels for layer in reversed(stack)),
-        dependencies=_each_once(layer.conda_dependencies for layer in stack),
-        environment=_last(layer.conda_environment for layer in stack),
+        dependencies=unite_match_specs(s for layer in stack for s in layer.conda_dependencies),
     )
 
 
@@ -264,6 +261,24 @@ def unite_requirements(requirements: Iterable[str]) -> tuple[str, ...]:
         name = _package(mention)
         united[name] = _with(united.get(name, []), mention)
     return tuple(str(mention) for name in sorted(united) for mention in united[name])
+
+
+def unite_match_specs(specs: Iterable[str]) -> tuple[str, ...]:
+    """What remains of all mentions of each conda package, sorted by name; the last mention wins.
+
+    A bare name does not displace an earlier mention that says more.
+    """
+    united: dict[str, str] = {}
+    for text in specs:
+        name = package_of_match_spec(text)
+        if name not in united or text.strip().lower() != name:
+            united[name] = text
+    return tuple(united[name] for name in sorted(united))
+
+
+def package_of_match_spec(text: str) -> str:
+    """The package that a conda match spec such as ``conda-forge::numpy >=1.26`` speaks of."""
+    return re.split(r"[\s=<>!~\[]", text.rpartition("::")[2].strip(), maxsplit=1)[0].lower()
 
 
 def applicable(requirements: Iterable[str], environment: Mapping[str, str]) -> list[str]:

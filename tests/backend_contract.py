@@ -1,7 +1,8 @@
 """What every backend must do: subclass :class:`BackendContract` and give it a ``backend`` fixture.
 
 A backend is met as the store meets it: resolve, create, check. The runs' index is on the loopback
-interface; a backend of another ecosystem overrides ``index_variables``.
+interface; a backend of another ecosystem overrides ``index_variables``, and ``fields`` for what its
+environments must say beside their requirements.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -68,12 +70,27 @@ class Bench:
     interpreter: Interpreter
     environ: Mapping[str, str]
     scratch: Path
+    fields: Mapping[str, Any]
 
     def run(self, args, *, purpose, failure, cwd=None):
         ended = Processes().run(args, environ=self.environ, cwd=cwd)
         if ended.status != 0:
             raise failure(purpose, ended.command, ended.status, ended.output)
         return ended.stdout
+
+    def spec(self, **fields):
+        return EnvSpec(backend=self.backend.name, **{**self.fields, **fields})
+
+    @property
+    def base(self):
+        return None if self.backend.brings_python else self.interpreter
+
+    @cached_property
+    def nothing(self):
+        """A resolution of an environment without any distribution, but with a Python."""
+        if not self.backend.brings_python:
+            return Resolution(())
+        return dataclasses.replace(self.resolve(), pylocks=())
 
     def directory(self):
         number = len(list(self.scratch.iterdir()))
@@ -82,14 +99,15 @@ class Bench:
         return directory
 
     def resolve(self, *requirements, root=None, runner=("other==1.0",), directory=None, **fields):
-        spec = EnvSpec(requirements=requirements, backend=self.backend.name, **fields)
-        wanted = Wanted(spec, self.interpreter, runner, root or self.scratch, self.environ)
+        spec = self.spec(requirements=requirements, **fields)
+        wanted = Wanted(spec, self.base, runner, root or self.scratch, self.environ)
         return self.backend.resolve(wanted, directory or self.directory(), self.run)
 
     def create(self, resolution=None, *sources):
-        pylocks = resolution.pylocks if resolution else ()
-        spec = EnvSpec(backend=self.backend.name)
-        pinned = PinnedEnv(spec, self.interpreter, pylocks, sources)
+        resolution = resolution or self.nothing
+        pinned = PinnedEnv(
+            self.spec(), self.base, resolution.pylocks, sources, foreign=resolution.foreign
+        )
         directory = self.directory()
         self.backend.create(pinned, directory, self.run)
         return directory
@@ -152,6 +170,7 @@ class BackendContract:
             **kept,
             "UV_CACHE_DIR": str(shared_caches / "uv"),
             "UV_PYTHON_DOWNLOADS": "never",
+            "XDG_CACHE_HOME": str(shared_caches),
             **index_variables,
         }
 
@@ -164,8 +183,14 @@ class BackendContract:
 
     @pytest.fixture(scope="class")
     @classmethod
-    def bench(cls, backend, interpreter, environ, tmp_path_factory):
-        return Bench(backend, interpreter, environ, tmp_path_factory.mktemp("bench"))
+    def fields(cls):
+        """What an environment of this backend must say beside its requirements."""
+        return {}
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def bench(cls, backend, interpreter, environ, fields, tmp_path_factory):
+        return Bench(backend, interpreter, environ, tmp_path_factory.mktemp("bench"), fields)
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -186,8 +211,14 @@ class BackendContract:
     def test_it_has_a_name_and_every_method_of_the_protocol(self, backend):
         assert backend.name
         assert backend.name == backend.name.lower()
-        for method in ("index_inputs", "resolve", "create", "check"):
+        assert backend.brings_python in (True, False)
+        for method in ("unsupported", "index_inputs", "resolve", "create", "check"):
             assert callable(getattr(backend, method))
+
+    def test_what_every_backend_can_do_is_refused_by_none(self, backend, fields):
+        assert list(backend.unsupported(EnvSpec(backend=backend.name, **fields))) == []
+        own = EnvSpec(requirements=("lib",), project="editable", lock="pylock.toml", **fields)
+        assert list(backend.unsupported(own)) == []
 
     def test_every_pin_has_a_version_and_a_hash_of_each_of_its_files(self, resolution):
         for package in packages(resolution):
@@ -317,7 +348,7 @@ class BackendContract:
         for digest in hashes:
             text = text.replace(digest, "0" * 64)
         with pytest.raises(BuildError):
-            bench.create(Resolution((text,)))
+            bench.create(dataclasses.replace(resolution, pylocks=(text,)))
 
     def test_a_local_tree_is_built_from_its_content_and_never_stale(self, bench, tree):
         source = Source(str(tree), "digest")
@@ -369,14 +400,14 @@ class BackendContract:
 
     @pytest.fixture(scope="class")
     @classmethod
-    def environment(cls, backend, environ, tmp_path_factory):
+    def environment(cls, backend, environ, fields, tmp_path_factory):
         """An environment as the whole chain makes it, and the facts that it recorded."""
         place = tmp_path_factory.mktemp("provisioned")
         settings = dataclasses.replace(
             _settings.gather(place, cache=place / "cache"), environ=environ
         )
         provisioner = Provisioner(settings, [backend])
-        spec = EnvSpec(requirements=("lib==1.0",), backend=backend.name)
+        spec = EnvSpec(requirements=("lib==1.0",), backend=backend.name, **fields)
         environment = provisioner.environment(EnvName("contract"), spec)
         facts = read_json(environment.path.parent / "manifest.json")["facts"]
         return environment, facts
@@ -421,13 +452,14 @@ class BackendContract:
 
     @pytest.fixture(scope="class")
     @classmethod
-    def private(cls, backend, interpreter, environ, wheels, tmp_path_factory):
+    def private(cls, backend, interpreter, environ, fields, wheels, tmp_path_factory):
         """The same backend with an index that asks for a password."""
         index = PrivateIndex(wheels)
         place = tmp_path_factory.mktemp("private")
         variables = {name: index.url for name in environ if "INDEX" in name}
         environ = {**environ, **variables, "UV_CACHE_DIR": str(place / "cache")}
-        yield Bench(backend, interpreter, environ, tmp_path_factory.mktemp("private-bench"))
+        scratch = tmp_path_factory.mktemp("private-bench")
+        yield Bench(backend, interpreter, environ, scratch, fields)
         index.close()
 
     def test_credentials_are_used_but_stand_in_no_pin(self, private):

@@ -32,7 +32,7 @@ HOMES = {
     "subprocess": {"_process", "environment", "_gateway"},
     "filelock": {"_store"},
     "execnet": {"_gateway"},
-    "findpython": {"_interpreters"},
+    "findpython": {"_python_places"},
 }
 
 

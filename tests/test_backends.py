@@ -2,19 +2,45 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 import pytest
 
 from pytest_isoenv._backends import builtin
+from pytest_isoenv.spec import Conda, EnvSpec
 from tests.backend_contract import BackendContract
+from tests.conda_channel import make_python, write_index
 
 
-@pytest.fixture(scope="module", params=builtin(), ids=lambda backend: backend.name)
+def needs_rattler(backend):
+    missing = backend.name == "conda" and importlib.util.find_spec("rattler") is None
+    reason = "py-rattler is not installed: pip install 'pytest-isoenv[conda]'"
+    return pytest.mark.skipif(missing, reason=reason)
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(b, id=b.name, marks=needs_rattler(b)) for b in builtin()],
+)
 def backend(request):
     return request.param
 
 
+@pytest.fixture(scope="session")
+def python_channel(tmp_path_factory):
+    """The URL of a conda channel that has a Python and nothing else."""
+    channel = tmp_path_factory.mktemp("channel")
+    make_python(channel)
+    return write_index(channel)
+
+
 class TestBuiltin(BackendContract):
     """Everything is in the contract."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def fields(cls, backend, python_channel):
+        return {"conda": Conda(channels=(python_channel,))} if backend.brings_python else {}
 
 
 def test_built_in_backends_have_names_of_their_own():
@@ -23,6 +49,4 @@ def test_built_in_backends_have_names_of_their_own():
 
 
 def test_the_default_backend_is_built_in():
-    from pytest_isoenv.spec import EnvSpec
-
     assert EnvSpec().backend in {backend.name for backend in builtin()}

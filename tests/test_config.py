@@ -348,6 +348,11 @@ def test_a_python_given_as_a_path_stays_one_whatever_it_looks_like(around, path)
     assert is_path(layer.python)
 
 
+@pytest.mark.parametrize("text", ["~=3.10", "~=3.10.2", ">=3.10,<3.13", "pypy3.11", "3.13t"])
+def test_a_python_may_be_a_range_or_an_implementation(around, text):
+    assert fields(around, python=text).python == text
+
+
 def test_a_python_path_that_is_not_there_is_an_error(around):
     (line,) = broken(around, python="./nowhere/python")
     assert "'./nowhere/python' does not exist" in line

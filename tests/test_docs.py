@@ -29,6 +29,7 @@ import yaml
 
 from pytest_isoenv import _config, _fields, _settings, hookspecs
 from pytest_isoenv.errors import ConfigError
+from tests import test_plugins
 from tests.packages import Index, make_wheel
 
 if sys.version_info >= (3, 11):
@@ -292,6 +293,36 @@ def test_the_reference_names_everything(page: str, names: list[str]) -> None:
     text = (ROOT / "docs" / page).read_text()
     missing = [name for name in names if f"`{name}`" not in text and f".{name}\n" not in text]
     assert missing == []
+
+
+PLUGINS = (ROOT / "docs/reference/plugins.md").read_text()
+
+
+def test_the_table_of_plugins_names_every_test_of_theirs() -> None:
+    tests = {name for name in vars(test_plugins) if name.startswith("test_")}
+    assert set(re.findall(r"`(test_\w+)`", PLUGINS)) == tests
+
+
+def test_the_table_of_plugins_names_what_was_tried() -> None:
+    tried = {*test_plugins.MANY, *test_plugins.RERUN, *test_plugins.RANDOM}
+    tried |= {*test_plugins.SUBTESTS, *test_plugins.ON_HOST}
+    rows = [line for line in PLUGINS.splitlines() if line.startswith("| `")]
+    named = dict(re.findall(r"^\| `([\w-]+)` ([\d.]+)", "\n".join(rows), re.MULTILINE))
+    # What others need.
+    assert {f"{name}=={version}" for name, version in named.items()} == {
+        requirement for requirement in tried if not requirement.startswith(("trio==", "pytest=="))
+    }
+
+
+def test_the_table_of_plugins_has_every_pair() -> None:
+    (head,) = re.findall(r"^\| There \\ here \| (.*) \|$", PLUGINS, re.MULTILINE)
+    assert head.split(" | ") == list(test_plugins.HERE)
+    for there in test_plugins.THERE:
+        (row,) = re.findall(rf"^\| {there} \| (.*) \|$", PLUGINS, re.MULTILINE)
+        assert row.split(" | ") == [
+            "note 4" if (there, here) in test_plugins.NOTED else "works"
+            for here in test_plugins.HERE
+        ]
 
 
 def test_every_dependency_has_its_reasons_written_down() -> None:

@@ -526,3 +526,75 @@ def test_a_cache_that_cannot_be_used_is_an_error_with_the_next_step(pytester, ru
     assert "cannot be used" in text
     assert "name another with --env-cache-dir" in text
     assert "INTERNALERROR" not in text
+
+
+@pytest.mark.parametrize(
+    ("hook", "what", "code"),
+    [("sessionfinish", "os._exit(7)", 7), ("unconfigure", "raise RuntimeError('too late')", 1)],
+)
+def test_what_goes_wrong_after_the_tests_is_said_and_has_its_exit_code(
+    pytester, run, hook, what, code
+):
+    pytester.makeconftest(
+        f"""
+        import os
+
+        def pytest_{hook}():
+            if "PYTEST_ISOENV_RUN" in os.environ:
+                {what}
+        """
+    )
+    pytester.makepyfile(
+        test_it="""
+        import pytest
+
+        @pytest.mark.env("lib==1.0")
+        def test_it(): pass
+        """
+    )
+    result = run("-q")
+    result.assert_outcomes(passed=1)
+    assert result.ret == code
+    said = {7: "*exited with code 7 after its tests*", 1: "*RuntimeError: too late*"}[code]
+    result.stdout.fnmatch_lines(["*= plugins in lib-1.0 =*", said])
+
+
+def test_plugins_end_a_session_there_as_they_do_where_no_junit_report_is_written(pytester, run):
+    pytester.makeconftest(
+        """
+        import os
+
+        def pytest_sessionfinish(session):
+            if "PYTEST_ISOENV_RUN" in os.environ:
+                session.exitstatus = 6
+        """
+    )
+    pytester.makepyfile(
+        test_it="""
+        import pytest
+
+        @pytest.mark.env("lib==1.0")
+        def test_it(): pass
+        """
+    )
+    assert run("--junitxml=report.xml").ret == 6
+
+
+def test_a_syrupy_that_could_not_be_kept_from_deleting_snapshots_is_refused(pytester, run):
+    pytester.makeconftest(
+        """
+        def pytest_addoption(parser):
+            parser.addoption("--snapshot-update", action="store_true", dest="update_snapshots")
+        """
+    )
+    pytester.makepyfile(
+        test_it="""
+        import pytest
+
+        @pytest.mark.env("lib==1.0")
+        def test_it(): pass
+        """
+    )
+    result = run("--snapshot-update")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*the syrupy installed beside pytest-isoenv is too old*"])

@@ -122,7 +122,10 @@ def test_what_is_not_there_names_the_request_and_what_is(pythons):
     assert numbers[0] >= OLDEST
 
 
-@pytest.mark.parametrize("request_", ["2.7", "3.7", "no-such-python", ">=3.10", "3.x", "3.12.99"])
+@pytest.mark.parametrize(
+    "request_",
+    ["2.7", "3.7", "<3.8", "no-such-python", ">=3.50", ">=3.x", "3.x", "3.12.99", "t"],
+)
 def test_what_no_worker_runs_on_or_nobody_understands_is_not_found(pythons, request_):
     with pytest.raises(InterpreterNotFound):
         pythons.find(request_)

@@ -248,3 +248,25 @@ def test_what_an_environment_declares_for_the_shell_to_add_acts_there_once(
         """
     )
     run("--many=line").assert_outcomes(passed=3)
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["test_it.py", "--maxfail", "2", "--times", "2"],
+        ["--times", "2", "--maxfail", "2", "test_it.py"],
+        ["--maxfail", "2", "--times", "2"],
+    ],
+    ids=" ".join,
+)
+def test_two_options_may_have_the_same_value_of_which_one_is_unknown_here(pytester, run, args):
+    pytester.makefile(".yaml", isoenv="environments: {here: {dependencies: [lib==1.0]}}")
+    pytester.makeconftest("def pytest_addoption(parser): parser.addoption('--times')")
+    pytester.makepyfile(
+        test_it="""
+        def test_it(pytestconfig):
+            assert pytestconfig.getoption("times") == "2"
+            assert pytestconfig.getoption("maxfail") == 2
+        """
+    )
+    run("--in-env=here", *args).assert_outcomes(passed=1)

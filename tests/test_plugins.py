@@ -47,16 +47,19 @@ RANDOM = ("pytest-randomly==5.1.0",)
 SUBTESTS = ("pytest==7.4.4", "pytest-subtests==0.13.1")
 # What the second host has beside pytest-isoenv; the first has nothing.
 ON_HOST = (
+    "pytest-cov==7.1.0",
     "pytest-html==4.2.0",
     "pytest-randomly==5.1.0",
     "pytest-rerunfailures==16.7",
     "pytest-sugar==1.1.1",
     "pytest-timeout==2.4.0",
+    "pytest-xdist==3.8.0",
     "syrupy==7.0.2",
 )
-MARKED = "marked"
 ONE = "one"
 TWO = "two"
+# Plugins of the second host that change what is printed, or in which order.
+QUIET = ("-p", "no:randomly", "-p", "no:sugar")
 
 
 @pytest.fixture(scope="session")
@@ -108,6 +111,11 @@ class Ran(Told):
         for item in events["items"]:
             item["names"].sort()
         return dataclasses.replace(self, events={**self.events, **events})
+
+    @property
+    def printed(self) -> list[str]:
+        """What pytest says of the tests; pytest-html has its line among that."""
+        return [line for line in super().printed if "Generated html report" not in line]
 
     @property
     def comparable(self) -> list[str]:
@@ -244,10 +252,7 @@ def last_line(ran: Ran) -> str:
 # In environments
 
 
-@pytest.mark.parametrize("mode", ["strict", "auto"])
-def test_pytest_asyncio(suite, bare, mode):
-    suite["pytest.ini"] = f"[pytest]\nasyncio_mode = {mode}\n"
-    suite["test_it.py"] = """
+ASYNC = """
     import asyncio
     import pytest
     import pytest_asyncio
@@ -267,12 +272,17 @@ def test_pytest_asyncio(suite, bare, mode):
 
     async def test_without_a_mark(): ...
     """
+
+
+@pytest.mark.parametrize("mode", ["strict", "auto"])
+def test_pytest_asyncio(suite, bare, mode):
+    suite["pytest.ini"] = f"[pytest]\nasyncio_mode = {mode}\n"
+    suite["test_it.py"] = ASYNC
     ran = every_way(suite, bare, "--strict-markers", "--strict-config")
     assert f"{1 if mode == 'auto' else 2} failed" in last_line(ran["plain"])
 
 
-def test_anyio(suite, bare):
-    suite["test_it.py"] = """
+BACKENDS = """
     import pytest
 
     @pytest.fixture(params=["asyncio", "trio"])
@@ -285,12 +295,15 @@ def test_anyio(suite, bare):
 
         assert sniffio.current_async_library() == "trio"
     """
+
+
+def test_anyio(suite, bare):
+    suite["test_it.py"] = BACKENDS
     ran = every_way(suite, bare, "-v", "-p", "no:asyncio")
     assert "1 failed, 1 passed" in last_line(ran["in-env"])
 
 
-def test_pytest_mock(suite, bare):
-    suite["test_it.py"] = """
+MOCKS = """
     import os
 
     def test_passes(mocker):
@@ -302,6 +315,10 @@ def test_pytest_mock(suite, bare):
         stub(1, 2)
         stub.assert_called_once_with(1, 3)
     """
+
+
+def test_pytest_mock(suite, bare):
+    suite["test_it.py"] = MOCKS
     ran = every_way(suite, bare)
     assert "pytest introspection follows" in ran["marked"].output
 
@@ -428,11 +445,14 @@ def test_pytest_randomly_on_both_sides_shuffles_once_with_one_seed(suite, rich):
     assert len(list(ran["plain"].by_test)) == 8
 
 
-def test_pytest_benchmark(suite, bare):
-    suite["test_it.py"] = """
+MEASURED = """
     def test_it(benchmark):
         assert benchmark.pedantic(lambda: 1, rounds=3) == 1
     """
+
+
+def test_pytest_benchmark(suite, bare):
+    suite["test_it.py"] = MEASURED
     ran = every_way(suite, bare)
     for told, name in (("marked", ONE), ("in-env", ONE), ("both", TWO)):
         said = "\n".join(said_by_plugins(ran[told], name))
@@ -442,8 +462,7 @@ def test_pytest_benchmark(suite, bare):
     assert list((saved.directory / ".benchmarks").rglob("0001_*.json"))
 
 
-def test_hypothesis(suite, bare, rich):
-    suite["test_it.py"] = """
+PROPERTIES = """
     from hypothesis import given, settings, strategies
 
     @settings(print_blob=True, max_examples=50, derandomize=True)
@@ -455,6 +474,10 @@ def test_hypothesis(suite, bare, rich):
     @given(strategies.lists(strategies.integers()))
     def test_passes(numbers): ...
     """
+
+
+def test_hypothesis(suite, bare, rich):
+    suite["test_it.py"] = PROPERTIES
     ran = every_way(suite, bare)
     assert "n=100" in ran["marked"].output.replace("number", "n")
     assert "@reproduce_failure('6.170.15', b'" in ran["both"].output
@@ -521,9 +544,7 @@ def test_syrupy_on_the_host_leaves_snapshots_of_environments_alone(suite, rich):
     assert snapshots(suite.in_env(rich, [ONE], *quiet, "--snapshot-update")) == snapshots(updated)
 
 
-@in_(SUBTESTS)
-def test_pytest_subtests_with_an_old_pytest(suite, bare):
-    suite["test_it.py"] = """
+PARTS = """
     import unittest
 
     def test_parts(subtests):
@@ -538,6 +559,39 @@ def test_pytest_subtests_with_an_old_pytest(suite, bare):
                 with self.subTest(number=number):
                     self.assertNotEqual(number, 2)
     """
+
+
+def test_syrupy_under_pytest_xdist_deletes_no_snapshot(suite, rich):
+    for name, text in SNAPSHOTS.items():
+        suite[name] = text
+    suite["test_it.py"] = SNAPSHOTS["test_it.py"].replace("[2]", "[3]")
+    args = (*QUIET, "-n2", "--snapshot-update")
+    for ran in (suite.marked(rich, *args), suite.in_env(rich, [ONE], *args)):
+        assert snapshots(ran) == ["test_gone", "test_one", "test_two"], ran.output
+        assert "    3,\n" in (ran.directory / "__snapshots__" / "test_it.ambr").read_text()
+
+
+def test_syrupy_on_the_host_speaks_of_the_hosts_tests_alone(suite, rich):
+    for name, text in SNAPSHOTS.items():
+        suite[name] = text
+    suite["host.py"] = "def test_here(snapshot):\n    assert [4] == snapshot\n"
+    suite["__snapshots__/host.ambr"] = """
+    # serializer version: 1
+    # name: test_here
+      list([
+        4,
+      ])
+    # ---
+    """
+    ran = suite.marked(rich, *QUIET, "--snapshot-update", "host.py", "test_it.py")
+    assert "1 snapshot passed" in ran.output
+    assert snapshots(ran) == ["test_one", "test_two"]
+    assert "test_here" in (ran.directory / "__snapshots__" / "host.ambr").read_text()
+
+
+@in_(SUBTESTS)
+def test_pytest_subtests_with_an_old_pytest(suite, bare):
+    suite["test_it.py"] = PARTS
     ran = every_way(suite, bare)
     assert "test_it.py ,u," in ran["marked"].output
     assert last_line(ran["in-env"]) == last_line(ran["plain"])
@@ -545,9 +599,6 @@ def test_pytest_subtests_with_an_old_pytest(suite, bare):
 
 
 # On the host
-
-
-QUIET = ("-p", "no:randomly", "-p", "no:sugar")
 
 
 @in_(RERUN)
@@ -623,3 +674,62 @@ def test_options_of_plugins_that_only_the_host_has_are_named_once(suite, rich):
         assert ran.output.count("--timeout was not passed on: no plugin there knows it") == 1
         assert ran.output.count("--randomly-seed was not passed on") == 1
         assert "1 failed, 2 passed, 3 rerun" in last_line(ran)
+
+
+# Both
+
+#: What shows each plugin in an environment: requirements, files, options.
+THERE: dict[str, tuple[Sequence[str], dict[str, str], Sequence[str]]] = {
+    "pytest-asyncio": (MANY, {"test_it.py": ASYNC}, ()),
+    "anyio": (MANY, {"test_it.py": BACKENDS}, ("-p", "no:asyncio")),
+    "pytest-mock": (MANY, {"test_it.py": MOCKS}, ()),
+    "pytest-timeout": (MANY, {"test_it.py": SLEEPY}, ()),
+    "pytest-rerunfailures": (RERUN, {"test_it.py": FLAKY}, ()),
+    "pytest-randomly": (RANDOM, SHUFFLED, ("--randomly-seed=5",)),
+    "pytest-benchmark": (MANY, {"test_it.py": MEASURED}, ()),
+    "hypothesis": (MANY, {"test_it.py": PROPERTIES}, ()),
+    "syrupy": (MANY, SNAPSHOTS, ()),
+    "pytest-subtests": (SUBTESTS, {"test_it.py": PARTS}, ()),
+}
+#: What puts each plugin of the host to work.
+HERE = {
+    "pytest-html": ("--html=report.html", "--self-contained-html"),
+    "junitxml": ("--junitxml=report.xml",),
+    "pytest-sugar": ("--force-sugar",),
+    "pytest-cov": ("--cov=.",),
+    "pytest-xdist": ("-n2",),
+    "pytest-timeout": ("--timeout=60",),
+}
+
+
+#: Exit codes that differ from plain pytest's, as the table's notes say.
+NOTED = {("syrupy", "pytest-xdist"): 0}
+
+
+def outcomes(ran: Ran) -> tuple[int, dict[str, list[tuple[str, str]]]]:
+    tests = {
+        test: [(report["when"], report["outcome"]) for report in reports]
+        for test, reports in sorted(ran.by_test.items())
+    }
+    return ran.events["exit"], tests
+
+
+@pytest.mark.parametrize("here", HERE)
+@pytest.mark.parametrize(
+    ("there", "suite"),
+    [(name, requirements) for name, (requirements, _, _) in THERE.items()],
+    ids=THERE,
+    indirect=["suite"],
+)
+def test_a_plugin_there_with_one_here(suite, rich, there, here):
+    _, files, args = THERE[there]
+    for name, text in files.items():
+        suite[name] = text
+    code, tests = outcomes(suite.plain(*args))
+    code = NOTED.get((there, here), code)
+    quiet = [f"-pno:{name}" for name in ("randomly", "sugar") if name not in there + here]
+    for ran in (
+        suite.marked(rich, *quiet, *HERE[here], *args),
+        suite.in_env(rich, [ONE], *quiet, *HERE[here], *args),
+    ):
+        assert outcomes(ran) == (code, tests), ran.output

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -51,6 +56,104 @@ def test_one_test_on_several_pythons_skips_those_that_are_missing(pytester, run)
     outcome.stdout.fnmatch_lines(["SKIPPED*no Python interpreter for '3.99' was found (found: *"])
     assert outcome.environments[f"py{here}"]["outcomes"] == {"passed": 1}
     assert outcome.environments["py3.99"]["outcomes"] == {"skipped": 1}
+
+
+def test_a_skip_says_what_is_missing_and_gives_no_advice(pytester, run):
+    pytester.makepyfile(
+        test_it="""
+        import pytest
+
+        def on(python):
+            return pytest.mark.env(
+                "lib==1.0", python=python, missing_interpreter="skip", id=python
+            )
+
+        @on(">=3.8")
+        @on(">=3.50,<3.52")
+        @on("pypy3.50")
+        @on("3.50t")
+        def test_it():
+            import lib
+        """
+    )
+    outcome = run("-rs")
+    outcome.assert_outcomes(passed=1, skipped=3)
+    for request in (">=3.50,<3.52", "pypy3.50", "3.50t"):
+        outcome.stdout.fnmatch_lines([f"SKIPPED*no Python interpreter for '{request}' was found*)"])
+    outcome.stdout.no_fnmatch_line("*install it*")
+
+
+@pytest.fixture
+def plant(tmp_path_factory, monkeypatch) -> Callable[[str], Path]:
+    """Puts a Python with a version of one's choice on PATH, as ``planted``; returns its file.
+
+    Its standard library is the host's, but for the module that says the version.
+    """
+    directory = tmp_path_factory.mktemp("planted")
+    library = Path(sysconfig.get_path("stdlib"))
+    planted = directory / "bin" / "planted"
+    monkeypatch.setenv("PATH", f"{planted.parent}{os.pathsep}{os.environ['PATH']}")
+
+    def plant(version: str) -> Path:
+        shutil.rmtree(directory, ignore_errors=True)
+        copied = directory / "lib" / library.name
+        copied.mkdir(parents=True)
+        for entry in library.iterdir():
+            if entry.name not in ("platform.py", "__pycache__", "site-packages"):
+                (copied / entry.name).symlink_to(entry)
+        text = (library / "platform.py").read_text()
+        said = f"\ndef python_version():\n    return {version!r}\n"
+        (copied / "platform.py").write_text(text + said)
+        planted.parent.mkdir()
+        own = Path(getattr(sys, "_base_executable", sys.executable)).resolve()
+        planted.write_bytes(own.read_bytes() + version.encode())  # another file for each version
+        planted.chmod(0o755)
+        return planted
+
+    return plant
+
+
+MINOR = f"{sys.version_info[0]}.{sys.version_info[1]}"
+ON_PLANTED = """
+    import pytest
+
+    @pytest.mark.env("lib==1.0", python="planted", id="there")
+    def test_it():
+        import lib, platform
+        print("on", platform.python_version())
+"""
+
+
+def test_after_a_patch_upgrade_of_the_interpreter_it_is_a_new_environment_and_says_why(
+    pytester, run, own_cache, plant
+):
+    pytester.makepyfile(test_it=ON_PLANTED)
+    plant(f"{MINOR}.90")
+    first = run("-rP")
+    first.assert_outcomes(passed=1)
+    first.stdout.fnmatch_lines([f"on {MINOR}.90"])
+    plant(f"{MINOR}.91")
+    second = run("-rP")
+    second.assert_outcomes(passed=1)
+    second.stdout.fnmatch_lines([f"on {MINOR}.91"])
+    there = second.environments["there"]
+    assert (there["provisioned"], there["why"]) == ("built", f"python {MINOR}.90 -> {MINOR}.91")
+
+
+def test_an_interpreter_that_was_replaced_or_removed_is_noticed(pytester, run, own_cache, plant):
+    pytester.makepyfile(test_it=ON_PLANTED)
+    planted = plant(f"{MINOR}.90")
+    run().assert_outcomes(passed=1)
+    planted.write_bytes(planted.read_bytes() + b"built again")
+    again = run()
+    again.assert_outcomes(passed=1)
+    assert again.environments["there"]["provisioned"] == "built"
+    again.stdout.fnmatch_lines(["*rebuilding there: it was broken: its interpreter * was replaced"])
+    assert run().environments["there"]["provisioned"] == "cached"
+    planted.unlink()
+    gone = run()
+    gone.assert_outcomes(errors=1)
+    gone.stdout.fnmatch_lines(["*no Python interpreter for 'planted' was found*"])
 
 
 @pytest.mark.network

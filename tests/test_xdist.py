@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
 
 import pytest
+
+from tests.parity.compare import make_environment
 
 SUITE = """
     import pytest
@@ -62,6 +70,38 @@ def test_an_environment_is_built_once_for_all_processes(pytester):
     assert {env["provisioned"] for env in environments.values()} == {"cached"}
 
 
+@pytest.mark.parametrize(
+    ("declared", "args"),
+    [("", ["--env-refresh"]), (", refresh: true", [])],
+    ids=["option", "declared"],
+)
+def test_a_throw_away_environment_is_built_once_for_all_processes(
+    pytester, own_cache, declared, args
+):
+    pytester.makefile(
+        ".yaml", isoenv=f"environments: {{old: {{dependencies: [lib==1.0]{declared}}}}}"
+    )
+    pytester.makepyfile(
+        test_it="""
+        import pytest, sys
+
+        @pytest.mark.env("old")
+        @pytest.mark.parametrize("case", range(2))
+        def test_it(case):
+            import lib
+            with open("prefixes.txt", "a") as file:
+                file.write(sys.prefix + "\\n")
+        """
+    )
+    result, environments = report(pytester, "-n2", "--dist=each", *args)
+    result.assert_outcomes(passed=4)
+    assert environments["old"]["provisioned"] == "ephemeral"
+    prefixes = (pytester.path / "prefixes.txt").read_text().split()
+    assert prefixes == [environments["old"]["path"]] * 4
+    assert [*own_cache.glob("v1/ephemeral/*")] == []
+    assert not (own_cache / "v1" / "environments").exists()
+
+
 def test_a_whole_suite_in_two_environments_is_distributed(pytester):
     pytester.makefile(
         ".yaml",
@@ -94,6 +134,14 @@ def test_a_process_that_gets_no_test_lets_its_environments_session_end(pytester)
     result, _ = report(pytester, "-n2", "--in-env=old")
     result.assert_outcomes(passed=1)
     assert (pytester.path / "log.txt").read_text().split() == ["over", "over"]
+
+
+def test_an_option_that_no_environment_knows_is_an_error(pytester):
+    pytester.makefile(".yaml", isoenv="environments: {old: {dependencies: [lib==1.0]}}")
+    pytester.makepyfile(test_it="def test_it(): pass")
+    result, _ = report(pytester, "-n2", "--in-env=old", "--nonsense")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*unrecognized arguments: --nonsense*"])
 
 
 def test_fixtures_torn_down_late_are_not_lost(pytester):
@@ -199,3 +247,53 @@ def test_the_hosts_pytest_timeout_sets_no_timer_for_tests_of_environments(pytest
     result.assert_outcomes(passed=2)
     timers = (pytester.path / "timers.txt").read_text()
     assert timers == "set test_here\ncancel test_here\n"
+
+
+@pytest.fixture(scope="module")
+def asyncssh(tmp_path_factory):
+    """An interpreter that has asyncssh."""
+    if shutil.which("ssh") is None:
+        pytest.skip("there is no ssh client")
+    python = getattr(sys, "_base_executable", sys.executable)
+    directory = tmp_path_factory.mktemp("asyncssh")
+    options = ("--cache-dir", directory / "cache", "asyncssh==2.24.1")
+    return make_environment(directory / "environment", python, *options) / "bin" / "python"
+
+
+@pytest.fixture
+def loopback(asyncssh, tmp_path, monkeypatch, index):
+    """The configuration with which ssh reaches a server of this test's, as ``loopback``."""
+    monkeypatch.setenv("UV_DEFAULT_INDEX", index.url)
+    with subprocess.Popen(
+        [asyncssh, Path(__file__).parent / "sshd.py", tmp_path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout.readline() == "ready\n"
+        yield tmp_path / "ssh_config"
+        process.stdin.close()
+
+
+@pytest.mark.network
+@pytest.mark.parametrize("args", [[], ["--in-env=all"]], ids=["marks", "in-env"])
+def test_over_ssh_outcomes_are_the_same(pytester, tmp_path, loopback, args):
+    text = textwrap.dedent(SUITE)
+    suite = pytester.mkdir("suite")
+    (suite / "pytest.ini").write_text("[pytest]\n")
+    (suite / "isoenv.yaml").write_text(
+        "environments: {old: {dependencies: [lib==1.0]}, new: {dependencies: [lib==2.0]}}"
+    )
+    (suite / "test_it.py").write_text(re.sub("@pytest.mark.env.*\n", "", text) if args else text)
+    _, here = report(pytester, *args, suite)
+    there = tmp_path / "there"
+    remote = f"ssh=loopback//ssh_config={loopback}//python={sys.executable}//chdir={there}"
+    result, environments = report(
+        pytester, *args, "--dist=load", f"--tx=2*{remote}", f"--rsyncdir={suite}", suite
+    )
+    assert (there / "suite" / "test_it.py").exists()
+    tests = {name: environment["tests"] for name, environment in environments.items()}
+    assert tests == {name: environment["tests"] for name, environment in here.items()}
+    assert len(tests) > 1
+    assert result.ret == 1
+    assert {environment["provisioned"] for environment in environments.values()} == {"cached"}

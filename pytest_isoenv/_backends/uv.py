@@ -13,24 +13,43 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from pytest_isoenv._backends.asked import (
+    absolute_path,
+    inputs,
+    lock_text,
+    resolution_of,
+    with_pytest,
+    write_lines,
+)
+from pytest_isoenv._backends.health import check
 from pytest_isoenv._backends.pylock_text import (
     moved,
     only_index,
     pins,
-    rooted,
     with_index,
-    without,
     without_trees,
 )
-from pytest_isoenv._files import write_atomically
 from pytest_isoenv._redact import redact
 from pytest_isoenv.backend import Finding, Run, Wanted
 from pytest_isoenv.environment import python_of
 from pytest_isoenv.errors import BuildError, ResolutionError
-from pytest_isoenv.pinned import PinnedEnv, Resolution, Source, pylock_trees, read_pylock
-from pytest_isoenv.spec import Index, applicable, is_path
+from pytest_isoenv.pinned import PinnedEnv, Resolution, Source, read_pylock
+from pytest_isoenv.spec import EnvSpec, Index
+
+__all__ = [
+    "brings_python",
+    "check",
+    "create",
+    "fill",
+    "index_inputs",
+    "lock",
+    "name",
+    "resolve",
+    "unsupported",
+]
 
 name = "uv"
+brings_python = False
 
 # A [tool.uv] or uv.toml near the current directory must not change what an environment is.
 _COMMON = ("--no-config", "--no-progress", "--color=never")
@@ -55,6 +74,16 @@ def _uv() -> str:
         return str(find_uv_bin())
 
 
+def program() -> str:
+    """Where uv is, for whoever else has something for it to do."""
+    return _uv()
+
+
+def unsupported(spec: EnvSpec) -> list[str]:
+    """Packages of another kind than Python's."""
+    return ["conda-dependencies"] * bool(spec.conda.dependencies)
+
+
 def index_inputs(environ: Mapping[str, str]) -> dict[str, str]:
     """The indexes that uv's variables name, without credentials."""
     return {key: redact(environ[key]) for key in _INDEX_VARIABLES if environ.get(key)}
@@ -62,17 +91,13 @@ def index_inputs(environ: Mapping[str, str]) -> dict[str, str]:
 
 def resolve(wanted: Wanted, directory: Path, run: Run) -> Resolution:
     """``uv pip compile`` into a pylock.toml; the project and local trees take part, unpinned."""
-    lock = _lock_text(wanted)
+    lock = lock_text(wanted)
     # What the lock pins stays as it is; what is asked for beside it must fit.
     compiled = _compile(wanted, directory, run, constraints=pins(lock))
-    texts = [rooted(compiled, directory)]
-    if wanted.spec.lock is not None:
-        # PEP 751: relative paths start from the lock file's own directory.
-        texts.insert(0, rooted(lock, (wanted.root / wanted.spec.lock).parent))
-    trees = tuple(tree for text in texts for tree in pylock_trees(text))
+    resolution = resolution_of(wanted, lock, compiled, directory)
     index = only_index(wanted.installer_environ, wanted.spec.index)
-    texts = [without(without_trees(text), wanted.beneath) for text in texts]
-    return Resolution(tuple(with_index(text, index) for text in texts), trees)
+    pylocks = tuple(with_index(text, index) for text in resolution.pylocks)
+    return dataclasses.replace(resolution, pylocks=pylocks)
 
 
 def lock(
@@ -99,23 +124,11 @@ def lock(
 
 def _compile(wanted: Wanted, directory: Path, run: Run, **how: Any) -> str:
     """What uv makes of it, with the first pytest that fits."""
-    for requirement in wanted.pytest_requirements:
-        try:
-            text = _compile_with(wanted, requirement, directory, run, **how)
-            if requirement or any(artefact.name == "pytest" for artefact in read_pylock(text)):
-                return text
-        except ResolutionError as error:
-            # Something asked for needs another pytest than the host's: then that is what it gets.
-            is_last = requirement == wanted.pytest_requirements[-1]
-            if is_last or "no solution found" not in error.output.lower():
-                raise
-    raise AssertionError("the last pytest asked for is one")
 
+    def compiled(pytest: str) -> str:
+        return _compile_with(wanted, pytest, directory, run, **how)
 
-def _lock_text(wanted: Wanted) -> str:
-    if wanted.spec.lock is None:
-        return ""
-    return redact((wanted.root / wanted.spec.lock).read_text(encoding="utf-8"))
+    return with_pytest(wanted, compiled, lambda output: "no solution found" in output.lower())
 
 
 def _compile_with(
@@ -135,46 +148,20 @@ def _compile_with(
         output.write_text(old, encoding="utf-8")
     constraints = [*wanted.constraints, *constraints]
     args: list[str | Path] = [_uv(), "pip", "compile", *_COMMON, "--no-header"]
-    args += ["--python", wanted.interpreter.executable]
-    args += ["--constraints", _lines(directory / "constraints.txt", constraints)]
+    args += ["--python", wanted.base.executable]
+    args += ["--constraints", write_lines(directory / "constraints.txt", constraints)]
     if spec.overrides:
-        args += ["--overrides", _lines(directory / "overrides.txt", spec.overrides)]
+        args += ["--overrides", write_lines(directory / "overrides.txt", spec.overrides)]
     args += ["--resolution", spec.resolution]
     args += ["--prerelease", spec.prerelease] if spec.prerelease else []
     args += ["--exclude-newer", wanted.exclude_newer] if wanted.exclude_newer else []
     args += _index_options(spec.index, wanted.root)
     args += ["--output-file", output, *options]
-    asked = [*_inputs(wanted, "--universal" in options), *filter(None, [pytest])]
-    args += [_lines(directory / "requirements.in", asked)]
-    args += [_absolute_path(path, wanted.root) for path in spec.requirement_files]
+    asked = [*inputs(wanted, "--universal" in options), *filter(None, [pytest])]
+    args += [write_lines(directory / "requirements.in", asked)]
+    args += [absolute_path(path, wanted.root) for path in spec.requirement_files]
     run(args, purpose="resolving the requirements", failure=ResolutionError, cwd=directory)
     return redact(output.read_text(encoding="utf-8"))
-
-
-def _lines(file: Path, lines: Iterable[str]) -> Path:
-    write_atomically(file, "".join(f"{line}\n" for line in lines))
-    return file
-
-
-def _inputs(wanted: Wanted, universal: bool) -> list[str]:
-    spec, root = wanted.spec, wanted.root
-    asked = spec.requirements
-    if not universal:  # else uv chooses, for each of several environments
-        asked = tuple(applicable(asked, wanted.interpreter.marker_environment))
-    lines = [_absolute(text, root) if is_path(text) else text for text in asked]
-    if spec.project != "none":
-        extras = f"[{','.join(spec.extras)}]" if spec.extras else ""
-        lines.append("-e " * (spec.project == "editable") + f"{wanted.project.resolve()}{extras}")
-    return lines
-
-
-def _absolute(text: str, root: Path) -> str:
-    path, bracket, extras = text.partition("[")
-    return f"{_absolute_path(path, root)}{bracket}{extras}"
-
-
-def _absolute_path(path: str, root: Path) -> str:
-    return str((root / Path(path).expanduser()).resolve())
 
 
 def _index_options(index: Index, root: Path) -> list[str]:
@@ -183,14 +170,21 @@ def _index_options(index: Index, root: Path) -> list[str]:
     for extra in index.extra:
         options += ["--index", extra]
     for links in index.find_links:
-        options += ["--find-links", links if "://" in links else _absolute_path(links, root)]
+        options += ["--find-links", links if "://" in links else absolute_path(links, root)]
     return options
 
 
 def create(pinned: PinnedEnv, directory: Path, run: Run) -> None:
     """``uv venv``, the pins with their hashes, then local wheels and trees without dependencies."""
-    installer = _Installer(pinned, directory, run)
-    installer.make()
+    base = pinned.base.executable
+    make: list[str | Path] = [_uv(), "venv", *_COMMON, "--no-project", "--python", base, directory]
+    run(make, purpose="creating the environment", failure=BuildError)
+    fill(pinned, directory, base, run)
+
+
+def fill(pinned: PinnedEnv, directory: Path, builder: str | Path, run: Run) -> None:
+    """Install what is pinned into a directory that has a Python; ``builder`` builds local trees."""
+    installer = _Installer(pinned, directory, builder, run)
     for number, text in enumerate(filter(read_pylock, pinned.pylocks)):
         path = directory / f"pylock.{number}.toml"
         path.write_text(text, encoding="utf-8")
@@ -202,17 +196,13 @@ def create(pinned: PinnedEnv, directory: Path, run: Run) -> None:
 class _Installer:
     """The commands that fill one directory."""
 
-    def __init__(self, pinned: PinnedEnv, directory: Path, run: Run) -> None:
-        self._base_python = pinned.interpreter.executable
+    def __init__(self, pinned: PinnedEnv, directory: Path, builder: str | Path, run: Run) -> None:
+        self._builder = builder
         # Everything is pinned; but an index may have a name, by which there are credentials.
         index = dataclasses.replace(pinned.spec.index, find_links=())
         self._indexes = _index_options(index, directory)
         self._directory = directory
         self._run = run
-
-    def make(self) -> None:
-        self._uv("creating the environment", "venv", "--no-project", "--python",
-                 self._base_python, self._directory)  # fmt: skip
 
     def _uv(self, purpose: str, *args: str | Path) -> None:
         command = [_uv(), *args[:1], *_COMMON, *args[1:]]
@@ -237,35 +227,9 @@ class _Installer:
         # code after an edit; a build of its own for each content does not.
         with tempfile.TemporaryDirectory(dir=self._directory, prefix="wheel-") as out:
             self._uv(f"building {source.path}", "build", "--wheel", "--out-dir", out,
-                     *self._indexes, "--python", self._base_python, source.path)  # fmt: skip
+                     *self._indexes, "--python", self._builder, source.path)  # fmt: skip
             self.install(purpose, *Path(out).glob("*.whl"))
 
-
-def check(directory: Path, facts: Mapping[str, Any]) -> str | None:
-    """Compare the interpreter and the installed distributions with what was recorded."""
-    python = python_of(directory)
-    try:
-        real = python.resolve(strict=True)
-        stat = real.stat()
-    except OSError:
-        return f"its interpreter {facts['real_path']} is gone"
-    if str(real) != facts["real_path"]:
-        return f"its interpreter was {facts['real_path']} and is now {real}"
-    if [stat.st_size, stat.st_mtime_ns] != facts["interpreter_file"]:
-        return f"its interpreter {real} was replaced"
-    missing = [
-        name
-        for path, names in facts["installed"].items()
-        for name in sorted(set(names) - _names_in(Path(path)))
-    ]
-    return f"missing from it: {', '.join(missing[:3])}" if missing else None
-
-
-def _names_in(directory: Path) -> set[str]:
-    try:
-        return {entry.name for entry in directory.iterdir()}
-    except OSError:
-        return set()
 
 
 def diagnose(environ: Mapping[str, str], run: Run) -> Iterator[Finding]:

@@ -265,7 +265,10 @@ class SessionPlugin:
             from _pytest.junitxml import xml_key
         except ImportError:  # it has moved: these two fixtures then do nothing, as without a report
             return
-        config.stash[xml_key] = _JUnitReport(self._host, self._request["junit_family"])
+        report = _JUnitReport(self._host, self._request["junit_family"])
+        config.stash[xml_key] = report
+        # pytest takes it for a plugin of its own, which it removes when the session is over.
+        config.pluginmanager.register(report, "isoenv-junit")
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self, session: Any) -> None:

@@ -58,7 +58,7 @@ def _described(project: Project, provisioner: Provisioner, request: Request) -> 
         "name": request.name,
         "declared_in": project.declarations.origins.get(request.name),
         "asked": redact(spec.asked_for()),
-        "python": outlook.interpreter.version if outlook else None,
+        "python": outlook.python[0] if outlook and outlook.python else None,
         "state": state(spec, outlook),
         "why": missing or (outlook.broken if outlook else ""),
         "key": pinned.key() if pinned else None,

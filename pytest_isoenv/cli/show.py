@@ -64,12 +64,12 @@ def _said(layer: Layer) -> Iterator[tuple[str, Any]]:
 
 
 def _facts(spec: EnvSpec, outlook: Outlook) -> dict[str, Any]:
-    pinned, entry, python = outlook.pinned, outlook.entry, outlook.interpreter
+    pinned, entry = outlook.pinned, outlook.entry
     inputs = pinned.key_inputs() if pinned else {}
     manifest = read_json(entry.directory.parent / "manifest.json") if entry else {}
     resolved = outlook.resolution / "pin.json" if outlook.resolution else None
     return {
-        "python": {"version": python.version, "executable": python.executable},
+        "python": dict(zip(("version", "executable"), outlook.python or (), strict=False)),
         "state": list_.state(spec, outlook),
         "why": outlook.broken or outlook.changes,
         "resolved": resolved.stat().st_mtime if resolved else None,
@@ -87,7 +87,8 @@ def _text(found: Mapping[str, Any]) -> Iterator[str]:
     yield found["name"]
     yield f"  asked for  {found['asked']}"
     yield f"  declared   {found['declared_in'] or 'nowhere: this is on top of the base'}"
-    yield f"  python     {found['python']['version']} ({found['python']['executable']})"
+    if found["python"]:
+        yield f"  python     {found['python']['version']} ({found['python']['executable']})"
     yield f"  state      {_state(found)}"
     if found["resolved"]:
         yield f"  resolved   {ago(found['resolved'])}"

@@ -1,0 +1,237 @@
+"""The backend of the standard library: ``python -m venv``, and the pip that comes with a Python.
+
+A module that satisfies :class:`pytest_isoenv.backend.Backend`. Nothing is on the machine that a
+Python does not bring: pip is unpacked from ensurepip, and is not left in the environment.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import tempfile
+import threading
+import zipfile
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pytest_isoenv._backends.asked import (
+    absolute_path,
+    inputs,
+    lock_text,
+    resolution_of,
+    with_pytest,
+    write_lines,
+)
+from pytest_isoenv._backends.health import check
+from pytest_isoenv._backends.pip_report import Item, document, lines_of, requirement_of
+from pytest_isoenv._backends.pylock_text import pins
+from pytest_isoenv._files import write_atomically
+from pytest_isoenv._redact import redact
+from pytest_isoenv.backend import Run, Wanted
+from pytest_isoenv.environment import python_of
+from pytest_isoenv.errors import BuildError, ResolutionError
+from pytest_isoenv.pinned import PinnedEnv, Resolution, Source, parse_pylock
+from pytest_isoenv.spec import EnvSpec, Index
+
+__all__ = ["brings_python", "check", "create", "index_inputs", "name", "resolve", "unsupported"]
+
+name = "venv"
+brings_python = False
+
+_INDEX_VARIABLES = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_NO_INDEX")
+_OPTIONS = ("--disable-pip-version-check", "--no-input", "--no-color", "--quiet")
+# What pip says where another pytest might fit.
+_CONTRADICTIONS = ("resolutionimpossible", "no matching distribution found")
+# Prints where ensurepip keeps its pip: some distributions of Linux keep it in a place of their own.
+_FIND_PIP = """
+import os, sys, sysconfig
+try:
+    import ensurepip, venv
+except ImportError as error:
+    sys.exit("this Python comes without pip or venv (%s); Debian has them in python3-venv" % error)
+name = "pip-%s-py3-none-any.whl" % ensurepip.version()
+places = [sysconfig.get_config_var("WHEEL_PKG_DIR"), os.path.dirname(ensurepip.__file__)]
+found = [os.path.join(p, d, name) for p in places if p for d in ("", "_bundled")]
+found = [path for path in found if os.path.isfile(path)]
+print(found[0] if found else sys.exit("this Python comes without %s" % name))
+"""
+
+# Starts pip. Its configuration files count for nothing: two users with one key would get two
+# environments. Unpacked it starts in a third of the time; but a command that failed must run again
+# when what was unpacked is gone.
+_START_PIP = """\
+import os, runpy, sys
+
+UNPACKED, WHEEL = {unpacked!r}, {wheel!r}
+os.environ["PIP_CONFIG_FILE"] = os.devnull
+sys.path.insert(0, UNPACKED if os.path.isdir(UNPACKED) else WHEEL)
+runpy.run_module("pip", run_name="__main__", alter_sys=True)
+"""
+
+_UNPACKING = threading.Lock()
+
+
+@cache
+def _unpacked(wheel: str) -> tempfile.TemporaryDirectory[str]:
+    """A wheel's content, in a directory that goes when this process does."""
+    directory = tempfile.TemporaryDirectory(prefix="isoenv-pip-", ignore_cleanup_errors=True)
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(directory.name)
+    return directory
+
+
+def unsupported(spec: EnvSpec) -> list[str]:
+    """What pip has no option for."""
+    return [
+        *["conda-dependencies"] * bool(spec.conda.dependencies),
+        *[f"resolution: {spec.resolution}"] * (spec.resolution != "highest"),
+        *["overrides"] * bool(spec.overrides),
+        *["exclude-newer"] * bool(spec.index.exclude_newer),
+        *[f"prerelease: {spec.prerelease}"] * (spec.prerelease in ("disallow", "explicit")),
+    ]
+
+
+def index_inputs(environ: Mapping[str, str]) -> dict[str, str]:
+    """The indexes that pip's variables name, without credentials."""
+    return {key: redact(environ[key]) for key in _INDEX_VARIABLES if environ.get(key)}
+
+
+def resolve(wanted: Wanted, directory: Path, run: Run) -> Resolution:
+    """``pip install --dry-run --report``, written as a PEP 751 document."""
+    python = wanted.base.executable
+    pip = _start_pip(python, directory, run, ResolutionError)
+    lock = lock_text(wanted)
+    resolver = _Resolver(wanted, [python, "-I", pip], directory, run)
+
+    def compiled(pytest: str) -> str:
+        lines = [_without_spaces(line) for line in [*inputs(wanted), *filter(None, [pytest])]]
+        return resolver.compile(lines, [*wanted.constraints, *pins(lock)])
+
+    text = with_pytest(wanted, compiled, _is_contradiction)
+    return resolution_of(wanted, lock, redact(text), directory)
+
+
+def _without_spaces(line: str) -> str:
+    """A line with an editable tree, whose path pip would end at a space, with its URL."""
+    if not line.startswith("-e "):
+        return line
+    path, bracket, extras = line.removeprefix("-e ").partition("[")
+    return f"-e {Path(path).as_uri()}{bracket}{extras}"
+
+
+def _is_contradiction(output: str) -> bool:
+    return any(words in output.lower() for words in _CONTRADICTIONS)
+
+
+def _start_pip(python: str | Path, directory: Path, run: Run, failure: Any) -> Path:
+    """Write the file that starts the pip which a Python brings."""
+    wheel = run([python, "-I", "-c", _FIND_PIP], purpose="finding pip", failure=failure).strip()
+    with _UNPACKING:
+        unpacked = _unpacked(wheel).name
+    start = directory / "start_pip.py"
+    write_atomically(start, _START_PIP.format(unpacked=unpacked, wheel=wheel))
+    return start
+
+
+class _Resolver:
+    """Asks pip what it would install, and writes that down."""
+
+    def __init__(self, wanted: Wanted, pip: list[str | Path], directory: Path, run: Run) -> None:
+        self._wanted = wanted
+        self._pip = pip
+        self._directory = directory
+        self._run = run
+
+    def compile(self, requirements: list[str], constraints: list[str]) -> str:
+        """The PEP 751 document of what pip would install."""
+        spec, directory = self._wanted.spec, self._directory
+        report = directory / "report.json"
+        args: list[str | Path] = ["--dry-run", "--ignore-installed", "--report", report]
+        args += ["--constraint", write_lines(directory / "constraints.txt", constraints)]
+        args += ["--requirement", write_lines(directory / "requirements.in", requirements)]
+        for path in spec.requirement_files:
+            args += ["--requirement", absolute_path(path, self._wanted.root)]
+        self._ask("install", *args)
+        items = json.loads(report.read_text(encoding="utf-8"))["install"]
+        return document(items, self._fetched_hash)
+
+    def _ask(self, command: str, *args: str | Path) -> None:
+        spec = self._wanted.spec
+        options = [*_OPTIONS, *_index_options(spec.index)]
+        for links in spec.index.find_links:
+            place = links if "://" in links else absolute_path(links, self._wanted.root)
+            options += ["--find-links", place]
+        options += ["--pre"] * (spec.prerelease == "allow")
+        command_line: list[str | Path] = [*self._pip, command, *options, *args]
+        purpose = "resolving the requirements"
+        self._run(command_line, purpose=purpose, failure=ResolutionError, cwd=self._directory)
+
+    def _fetched_hash(self, item: Item) -> Mapping[str, str]:
+        """For a file that the index tells no hash of."""
+        with tempfile.TemporaryDirectory(dir=self._directory) as fetched:
+            self._ask("download", "--no-deps", "--dest", fetched, requirement_of(item))
+            (file,) = Path(fetched).iterdir()
+            return {"sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+
+
+def _index_options(index: Index) -> list[str]:
+    """Where packages come from, both when they are resolved and when they are installed."""
+    options = ["--index-url", _unnamed(index.default)] if index.default else []
+    for extra in index.extra:
+        options += ["--extra-index-url", _unnamed(extra)]
+    return options
+
+
+def _unnamed(index: str) -> str:
+    """An index's URL without its name, which only uv knows what to do with."""
+    return re.sub(r"^[\w.-]+=", "", index)
+
+
+def create(pinned: PinnedEnv, directory: Path, run: Run) -> None:
+    """``python -m venv``, the pins with their hashes, then local wheels and trees."""
+    python = pinned.base.executable
+    make: list[str | Path] = [python, "-I", "-m", "venv", "--without-pip", directory]
+    run(make, purpose="creating the environment", failure=BuildError)
+    pip = _start_pip(python, directory, run, BuildError)
+    installer = _Installer(pinned, directory, [python_of(directory), "-I", pip], run)
+    for number, text in enumerate(pinned.pylocks):
+        installer.pins(text, number)
+    for source in pinned.sources:
+        installer.source(source)
+
+
+class _Installer:
+    """The commands that fill one directory."""
+
+    def __init__(self, pinned: PinnedEnv, directory: Path, pip: list[str | Path], run: Run) -> None:
+        index = pinned.spec.index
+        self._indexes = _index_options(index)
+        for links in index.find_links:
+            self._indexes += ["--find-links", links] if "://" in links else []
+        self._directory = directory
+        self._pip = pip
+        self._run = run
+
+    def pins(self, text: str, number: int) -> None:
+        """Install what a PEP 751 document pins; pip wants a hash of everything or of nothing."""
+        lines = lines_of(parse_pylock(text).packages)
+        if lines.hashed:
+            file = write_lines(self._directory / f"requirements.{number}.txt", lines.hashed)
+            options = ["--require-hashes", *lines.options]
+            self._install("installing the pinned packages", *options, "--requirement", file)
+        if lines.commits:
+            file = write_lines(self._directory / f"commits.{number}.txt", lines.commits)
+            self._install("installing the pinned commits", "--requirement", file)
+
+    def source(self, source: Source) -> None:
+        """Install a local wheel or tree over what was pinned of its name."""
+        editable = ["--editable"] if source.editable else []
+        self._install(f"installing {source.path}", "--force-reinstall", *editable, source.path)
+
+    def _install(self, purpose: str, *what: str | Path) -> None:
+        options = [*_OPTIONS, *self._indexes, "--no-deps", "--no-compile"]
+        options.append("--no-warn-script-location")
+        self._run([*self._pip, "install", *options, *what], purpose=purpose, failure=BuildError)
