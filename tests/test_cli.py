@@ -108,6 +108,17 @@ def test_a_project_that_declares_nothing_is_no_error_for_list(isoenv, project):
     assert (ended.status, ended.out) == (0, f"no environment is declared in {project}\n")
 
 
+def test_looking_downloads_no_python(isoenv, monkeypatch):
+    asked = []
+    fetch = "pytest_isoenv._python_downloads.Downloads.fetch"
+    monkeypatch.setattr(fetch, lambda self, wanted: asked.append(wanted) or "it failed")
+    assert isoenv("list", "nowhere").status == 0
+    assert isoenv("doctor").status == 1
+    assert asked == []
+    assert isoenv("build", "nowhere").status == 1
+    assert len(asked) == 1
+
+
 def test_what_is_wrong_with_declarations_is_said_at_once(isoenv, project):
     (project / "isoenv.yaml").write_text("environments: {a: {pyhton: 3}, b: {groups: [x]}}")
     ended = isoenv("list")

@@ -40,6 +40,7 @@ __all__ = [
     "brings_python",
     "check",
     "create",
+    "diagnose",
     "fill",
     "index_inputs",
     "lock",
@@ -229,7 +230,6 @@ class _Installer:
             self._uv(f"building {source.path}", "build", "--wheel", "--out-dir", out,
                      *self._indexes, "--python", self._builder, source.path)  # fmt: skip
             self.install(purpose, *Path(out).glob("*.whl"))
-
 
 
 def diagnose(environ: Mapping[str, str], run: Run) -> Iterator[Finding]:

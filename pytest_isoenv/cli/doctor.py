@@ -70,27 +70,35 @@ def _look(args: argparse.Namespace) -> Iterator[Finding]:
         yield Finding("declarations", True, said, mend)
     with provisioning(settings, backends) as provisioner:
         yield from _pythons(specs, provisioner)
-        yield from provisioner.diagnose()
+        used = [spec.backend for spec in (EnvSpec(), *specs.values())]
+        yield from provisioner.diagnose(dict.fromkeys(used))
         yield from _cache(args, provisioner)
 
 
 def _pythons(specs: Mapping[EnvName, EnvSpec], provisioner: Provisioner) -> Iterator[Finding]:
-    wanted: dict[str | None, list[tuple[str, EnvSpec]]] = {None: []}
+    askers: dict[tuple[str | None, str], dict[str, EnvSpec]] = {}
     for name, spec in specs.items():
-        wanted.setdefault(spec.python, []).append((name, spec))
-    for request, askers in wanted.items():
-        names = ", ".join(name for name, _ in askers)
-        what = f"Python {request}" if request else "Python of the host"
-        for_whom = f", for {names}" if names else ""
-        try:
-            found = provisioner.interpreter(request)
+        askers.setdefault((spec.python, spec.backend), {})[name] = spec
+    for alike in askers.values() or [{"": EnvSpec()}]:
+        yield from _python(alike, provisioner)
+
+
+def _python(alike: Mapping[str, EnvSpec], provisioner: Provisioner) -> Iterator[Finding]:
+    """The Python of those that ask for the same one of the same backend."""
+    spec = next(iter(alike.values()))
+    what = f"Python {spec.python}" if spec.python else "Python of the host"
+    for_whom = f", for {', '.join(alike)}" if any(alike) else ""
+    try:
+        found = provisioner.interpreter_for(spec, download=False)
+    except InterpreterNotFound as error:
+        skipped = all(spec.missing_interpreter == "skip" for spec in alike.values())
+        there = ", ".join(error.found) or "none"
+        said = f"not found{for_whom}; there are: {there}"
+        mend = f"install it, for instance by: uv python install {spec.python}; or ask for another"
+        yield Finding(what, skipped, said, mend)
+    else:
+        if found is not None:
             yield Finding(what, True, f"{found.version} ({found.executable}){for_whom}")
-        except InterpreterNotFound as error:
-            skipped = all(spec.missing_interpreter == "skip" for _, spec in askers)
-            there = ", ".join(error.found) or "none"
-            said = f"not found{for_whom}; there are: {there}"
-            mend = f"install it, for instance by: uv python install {request}; or ask for another"
-            yield Finding(what, skipped, said, mend)
 
 
 def _cache(args: argparse.Namespace, provisioner: Provisioner) -> Iterator[Finding]:
