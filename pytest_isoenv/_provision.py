@@ -151,12 +151,12 @@ class Provisioner:
             return self._ready[spec]
 
     def look(self, name: EnvName, spec: EnvSpec) -> Outlook:
-        """What there is for a request already; nothing is resolved or built.
+        """What there is for a request already; nothing is downloaded, resolved or built.
 
         Raises :exc:`~pytest_isoenv.errors.InterpreterNotFound`.
         """
         backend = self._backends[spec.backend]
-        interpreter = self._interpreter_for(spec)
+        interpreter = self.interpreter_for(spec, download=False)
         layers = list(self._layers_there(spec))
         if self._is_ephemeral(spec) or len(layers) < len(spec.beneath):
             return Outlook(interpreter)
@@ -182,10 +182,10 @@ class Provisioner:
             if outlook.entry is not None and outlook.pinned is not None:
                 yield self._environment(name, outlook.pinned, outlook.entry)
 
-    def diagnose(self) -> Iterator[Finding]:
-        """What the backends say of what they need, those that say anything."""
-        for backend in self._backends.values():
-            diagnose = getattr(backend, "diagnose", None)
+    def diagnose(self, backends: Iterable[str]) -> Iterator[Finding]:
+        """What these backends say of what they need, those that say anything."""
+        for name in backends:
+            diagnose = getattr(self._backends[name], "diagnose", None)
             if diagnose is not None:
                 yield from diagnose(self._settings.installer_environ, self._run)
 
@@ -194,12 +194,8 @@ class Provisioner:
         known = self._backends.get(backend)
         return known.check(directory, facts) if known is not None else None
 
-    def interpreter(self, request: str | None) -> Interpreter:
-        """The Python that answers a request; raises InterpreterNotFound."""
-        return self._interpreters.find(request)
-
     def _provision(self, name: EnvName, spec: EnvSpec) -> Environment:
-        interpreter = self._interpreter_for(spec)
+        interpreter = self.interpreter_for(spec)
         layers = [
             self.environment(beneath, _layers.fitted(below, spec))
             for beneath, below in spec.beneath
@@ -209,11 +205,14 @@ class Provisioner:
         entry = self._enter(name, pinned, layers)
         return self._environment(name, pinned, entry)
 
-    def _interpreter_for(self, spec: EnvSpec) -> Interpreter | None:
-        """The Python that an environment is built on; None where it brings its own."""
+    def interpreter_for(self, spec: EnvSpec, *, download: bool = True) -> Interpreter | None:
+        """The Python that an environment is built on; None where it brings its own.
+
+        Raises :exc:`~pytest_isoenv.errors.InterpreterNotFound`.
+        """
         if self._backends[spec.backend].brings_python:
             return None
-        return self._interpreters.find(spec.python)
+        return self._interpreters.find(spec.python, download=download)
 
     def lock(self, spec: EnvSpec, old: str = "", upgrade: Iterable[str] = ()) -> str:
         """A lock for what is declared: the text of a PEP 751 document, with what it was made for.

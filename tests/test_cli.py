@@ -109,6 +109,17 @@ def test_a_project_that_declares_nothing_is_no_error_for_list(isoenv, project):
     assert (ended.status, ended.out) == (0, f"no environment is declared in {project}\n")
 
 
+def test_looking_downloads_no_python(isoenv, monkeypatch):
+    asked = []
+    fetch = "pytest_isoenv._python_downloads.Downloads.fetch"
+    monkeypatch.setattr(fetch, lambda self, wanted: asked.append(wanted) or "it failed")
+    assert isoenv("list", "nowhere").status == 0
+    assert isoenv("doctor").status == 1
+    assert asked == []
+    assert isoenv("build", "nowhere").status == 1
+    assert len(asked) == 1
+
+
 def test_what_is_wrong_with_declarations_is_said_at_once(isoenv, project):
     (project / "isoenv.yaml").write_text("environments: {a: {pyhton: 3}, b: {groups: [x]}}")
     ended = isoenv("list")
@@ -390,6 +401,21 @@ def test_a_reader_that_has_had_enough_is_no_error(started):
     assert popen.stderr.read() == ""
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full device here")
+def test_output_that_cannot_be_written_is_a_failure(project):
+    with Path("/dev/full").open("w") as full:
+        command = [*COMMAND, "list", "--names"]
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (ended.returncode, ended.stderr.count("\n")) == (1, 1)
+    assert ended.stderr.startswith("ERROR: [Errno ")
+
+
+def test_a_lock_that_is_missing_is_an_error_where_locks_are_asked_for(isoenv):
+    ended = isoenv("build", "old", "--env-locked")
+    assert ended.status == USAGE
+    assert "ERROR: isoenv.yaml.environments.old: it has no lock pylock.old.toml" in ended.err
+
+
 def test_wrong_arguments_are_one_line(isoenv):
     for args in ([], ["bogus"], ["list", "--bogus"], ["build", "--jobs", "0"], ["show"]):
         ended = isoenv(*args)
@@ -517,6 +543,7 @@ def test_doctor_says_what_is_wrong_with_declarations(isoenv, project):
     ended = isoenv("doctor")
     assert ended.status == 1
     assert "BAD  declarations: isoenv.yaml.environments: 3 is not a mapping" in ended.out
+    assert "ok   uv: " in ended.out
 
 
 # The project

@@ -40,6 +40,7 @@ __all__ = [
     "brings_python",
     "check",
     "create",
+    "diagnose",
     "fill",
     "index_inputs",
     "lock",

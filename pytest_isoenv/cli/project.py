@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from pytest_isoenv import _config, _settings
@@ -15,6 +15,7 @@ from pytest_isoenv._provision import Notify, Provisioner
 from pytest_isoenv._requests import Request, read_requests
 from pytest_isoenv._settings import Settings
 from pytest_isoenv._store import Store
+from pytest_isoenv.backend import Backend
 from pytest_isoenv.cli import plugins, rootdir
 from pytest_isoenv.cli.command import UsageError
 from pytest_isoenv.errors import ConfigError, Problem
@@ -55,7 +56,10 @@ class Project:
         self.backends = [*builtin(), *added.backends]
         names = {backend.name for backend in self.backends}
         self.declarations: Declarations = _config.load(
-            self.settings.root, names, added.environments
+            self.settings.root,
+            names,
+            added.environments,
+            locked=getattr(args, "env_locked", False),
         )
 
     def requests(self, texts: Sequence[str]) -> list[Request]:
@@ -91,12 +95,21 @@ class Project:
 
     @contextlib.contextmanager
     def provisioner(self, notify: Notify = lambda name: None) -> Iterator[Provisioner]:
-        """Makes environments; in the end nothing that it started runs on."""
-        provisioner = Provisioner(self.settings, self.backends, notify)
-        try:
+        """Makes the environments of the project."""
+        with provisioning(self.settings, self.backends, notify) as provisioner:
             yield provisioner
-        except BaseException:
-            provisioner.stop()
-            raise
-        finally:
-            provisioner.close()
+
+
+@contextlib.contextmanager
+def provisioning(
+    settings: Settings, backends: Iterable[Backend], notify: Notify = lambda name: None
+) -> Iterator[Provisioner]:
+    """Makes environments; in the end nothing that it started runs on."""
+    provisioner = Provisioner(settings, backends, notify)
+    try:
+        yield provisioner
+    except BaseException:
+        provisioner.stop()
+        raise
+    finally:
+        provisioner.close()
