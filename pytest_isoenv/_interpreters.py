@@ -90,21 +90,23 @@ class Interpreters:
         self._downloads = Downloads(settings, processes)
         self._lock = threading.RLock()
 
-    def find(self, request: str | None) -> Interpreter:
+    def find(self, request: str | None, *, download: bool = True) -> Interpreter:
         """The interpreter for a request; None is the host's own.
 
         A version (``3.12``), a range (``>=3.10,<3.13``), an implementation (``pypy3.11``,
         ``3.13t``), an executable's name, or the path of one, or of an environment's directory.
         Of several that fit, the host's own comes first, then the newest. What is not there is
-        downloaded where that is allowed. Raises
+        downloaded where that is allowed, and ``download`` says so. Raises
         :exc:`~pytest_isoenv.errors.InterpreterNotFound`.
         """
         with self._lock:
             own = self._probe(Path(getattr(sys, "_base_executable", sys.executable)))
             found = self._find(request, own)
-        found, download = (found, "") if found else self._download(request)
+        failed = ""
+        if found is None and download:
+            found, failed = self._download(request)
         if found is None or found.release < OLDEST:
-            raise InterpreterNotFound(request or "the host's", self._labels(own), download)
+            raise InterpreterNotFound(request or "the host's", self._labels(own), failed)
         return found
 
     def _find(self, request: str | None, own: Interpreter | None) -> Interpreter | None:

@@ -21,6 +21,7 @@ from pytest_isoenv._process import Processes
 from pytest_isoenv._settings import Settings
 from pytest_isoenv._store import Check, Entry, Store, used
 from pytest_isoenv._wanted import intent_of, wanted_of
+from pytest_isoenv._wheels import NotBuilt, built, wheel_of
 from pytest_isoenv.backend import Backend, Finding, Wanted
 from pytest_isoenv.environment import Environment, activated, python_of
 from pytest_isoenv.errors import BrokenEnvironment, CommandError
@@ -150,22 +151,26 @@ class Provisioner:
             return self._ready[spec]
 
     def look(self, name: EnvName, spec: EnvSpec) -> Outlook:
-        """What there is for a request already; nothing is resolved or built.
+        """What there is for a request already; nothing is downloaded, resolved or built.
 
         Raises :exc:`~pytest_isoenv.errors.InterpreterNotFound`.
         """
         backend = self._backends[spec.backend]
-        interpreter = self._interpreter_for(spec)
+        interpreter = self.interpreter_for(spec, download=False)
         layers = list(self._layers_there(spec))
         if self._is_ephemeral(spec) or len(layers) < len(spec.beneath):
             return Outlook(interpreter)
         packages = _layers.packages(layers)
-        intent = intent_of(backend, wanted_of(spec, interpreter, self._settings, packages))
+        wanted = wanted_of(spec, interpreter, self._settings, packages)
+        intent = intent_of(backend, wanted)
         directory = self._store.kept_resolution(intent)
         kept = _kept(directory)
         if kept is None:
             return Outlook(interpreter)
-        pinned = self._pinned(spec, interpreter, kept, layers)
+        try:
+            pinned = self._pinned(wanted, kept, layers, build=False)
+        except NotBuilt:
+            return Outlook(interpreter)
         entry, broken = self._store.look(pinned.key(), self._check_of(spec.backend))
         why = "" if entry else self._store.changes(self._label(name), pinned.key_inputs())
         return Outlook(interpreter, pinned, directory, entry, broken or "", why)
@@ -177,10 +182,10 @@ class Provisioner:
             if outlook.entry is not None and outlook.pinned is not None:
                 yield self._environment(name, outlook.pinned, outlook.entry)
 
-    def diagnose(self) -> Iterator[Finding]:
-        """What the backends say of what they need, those that say anything."""
-        for backend in self._backends.values():
-            diagnose = getattr(backend, "diagnose", None)
+    def diagnose(self, backends: Iterable[str]) -> Iterator[Finding]:
+        """What these backends say of what they need, those that say anything."""
+        for name in backends:
+            diagnose = getattr(self._backends[name], "diagnose", None)
             if diagnose is not None:
                 yield from diagnose(self._settings.installer_environ, self._run)
 
@@ -189,12 +194,8 @@ class Provisioner:
         known = self._backends.get(backend)
         return known.check(directory, facts) if known is not None else None
 
-    def interpreter(self, request: str | None) -> Interpreter:
-        """The Python that answers a request; raises InterpreterNotFound."""
-        return self._interpreters.find(request)
-
     def _provision(self, name: EnvName, spec: EnvSpec) -> Environment:
-        interpreter = self._interpreter_for(spec)
+        interpreter = self.interpreter_for(spec)
         layers = [
             self.environment(beneath, _layers.fitted(below, spec))
             for beneath, below in spec.beneath
@@ -204,11 +205,14 @@ class Provisioner:
         entry = self._enter(name, pinned, layers)
         return self._environment(name, pinned, entry)
 
-    def _interpreter_for(self, spec: EnvSpec) -> Interpreter | None:
-        """The Python that an environment is built on; None where it brings its own."""
+    def interpreter_for(self, spec: EnvSpec, *, download: bool = True) -> Interpreter | None:
+        """The Python that an environment is built on; None where it brings its own.
+
+        Raises :exc:`~pytest_isoenv.errors.InterpreterNotFound`.
+        """
         if self._backends[spec.backend].brings_python:
             return None
-        return self._interpreters.find(spec.python)
+        return self._interpreters.find(spec.python, download=download)
 
     def lock(self, spec: EnvSpec, old: str = "", upgrade: Iterable[str] = ()) -> str:
         """A lock for what is declared: the text of a PEP 751 document, with what it was made for.
@@ -239,22 +243,23 @@ class Provisioner:
             text = (wanted.root / Path(spec.lock).expanduser()).read_text(encoding="utf-8")
             _locks.check_python(spec.lock, text, interpreter)
         resolution = self._resolution(name, backend, wanted)
-        return self._pinned(spec, interpreter, resolution, layers)
+        return self._pinned(wanted, resolution, layers)
 
     def _pinned(
         self,
-        spec: EnvSpec,
-        interpreter: Interpreter | None,
+        wanted: Wanted,
         resolution: Resolution,
         layers: Sequence[Environment],
+        *,
+        build: bool = True,
     ) -> PinnedEnv:
-        trees = [self._source(path, editable) for path, editable in resolution.trees]
-        local = [self._source(path, editable=False) for path in spec.local]
+        named = [*resolution.trees, *((path, False) for path in wanted.spec.local)]
+        sources = [self._source(path, editable, wanted, build) for path, editable in named]
         return PinnedEnv(
-            spec,
-            interpreter,
+            wanted.spec,
+            wanted.interpreter,
             resolution.pylocks,
-            (*trees, *local),
+            tuple(sources),
             _layers.beneath(layers),
             resolution.foreign,
         )
@@ -279,18 +284,24 @@ class Provisioner:
                 write_json(directory / "pin.json", dataclasses.asdict(kept))
             return kept
 
-    def _source(self, text: str, editable: bool) -> Source:
+    def _source(self, text: str, editable: bool, wanted: Wanted, build: bool) -> Source:
         path = (self._settings.root / Path(text).expanduser()).resolve()
-        return Source(
-            path=str(path),
-            digest=self._digest(path, editable),
-            editable=editable,
-        )
-
-    def _digest(self, path: Path, editable: bool) -> str:
         if editable:
-            return metadata_digest(path)
-        return content_digest(path, self._settings.outputs)
+            return Source(str(path), metadata_digest(path), editable=True)
+        digest = content_digest(path, self._settings.outputs)
+        build_wheel = getattr(self._backends[wanted.spec.backend], "build_wheel", None)
+        if path.is_file() or build_wheel is None or wanted.interpreter is None:
+            return Source(str(path), digest)
+
+        def into(directory: Path) -> None:
+            build_wheel(path, wanted, directory, self._run)
+
+        store = self._store_for(wanted.spec)
+        if store is None:
+            wheel = built(into, self._store.ephemeral())
+        else:
+            wheel = wheel_of(store, digest, wanted.interpreter, into if build else None)
+        return Source(str(path), wheel.digest, wheel=str(wheel.path))
 
     # PinnedEnv -> EnvKey -> directory
 

@@ -5,6 +5,7 @@ Layout below the root, which is the user's alone (mode 0700)::
     README.md  CACHEDIR.TAG
     v1/interpreters.json            what the Pythons of this machine answered
     v1/resolutions/INTENT/          a kept resolution: requirements.in, pylock.toml, pin.json
+    v1/wheels/DIGEST/               wheels that were built of one source tree
     v1/environments/KEY/manifest.json   published last, by one os.replace
     v1/environments/KEY/1/          the directory it names: built in place, never touched again
     v1/latest/NAME.json             the key that a project's environment had last
@@ -166,6 +167,16 @@ class Store:
     def kept_resolution(self, intent: str) -> Path:
         """The same without the lock, to look whether it is there."""
         return self.home / "resolutions" / intent
+
+    @contextlib.contextmanager
+    def wheels(self, digest: str) -> Iterator[Path]:
+        """The directory of what was built of one source tree, locked against other builders."""
+        with self._locked(f"wheels-{digest}"):
+            yield self.kept_wheels(digest)
+
+    def kept_wheels(self, digest: str) -> Path:
+        """The same without the lock, to look what is there."""
+        return self.home / "wheels" / digest
 
     def throw_away(self, build: Build) -> Entry:
         """An environment of this run's own, built from scratch."""

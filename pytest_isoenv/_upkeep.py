@@ -18,14 +18,15 @@ from pytest_isoenv._store import Store, manifest_in
 
 #: The bytes of each file by its identity, and how many names it has: hard links count once.
 Files = Mapping[tuple[int, int], tuple[int, int]]
-Kind = Literal["environment", "resolution", "remains"]
+Kind = Literal["environment", "resolution", "wheels", "remains"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Kept:
     """One thing in the store.
 
-    ``name`` is the key of an environment or the intent of a resolution; ``remains`` are what
+    ``name`` is the key of an environment, the intent of a resolution, or the digest of the tree
+    that wheels were built of; ``remains`` are what
     builds that were killed, or repaired, have left of one. ``built`` and ``used`` are times
     (seconds since the epoch), ``seconds`` is how long building took. ``known_as`` are the
     projects' directories and the names that an environment has there now.
@@ -89,7 +90,7 @@ def contents(store: Store) -> list[Kept]:
         dataclasses.replace(kept, used=max(kept.used, uses.get(kept.name, 0.0)))
         for kept in environments
     ]
-    found += _resolutions(store)
+    found += [*_resolutions(store), *_wheels(store)]
     return sorted(found, key=lambda kept: (kept.used, kept.name in uses), reverse=True)
 
 
@@ -145,6 +146,12 @@ def _resolutions(store: Store) -> Iterator[Kept]:
         pin = directory / "pin.json"
         kind: Kind = "resolution" if pin.is_file() else "remains"
         yield Kept(kind, directory.name, directory, _time(directory), _files(directory), _time(pin))
+
+
+def _wheels(store: Store) -> Iterator[Kept]:
+    for directory in _children(store.home / "wheels"):
+        used = _time(directory)
+        yield Kept("wheels", directory.name, directory, used, _files(directory), used)
 
 
 def _children(directory: Path) -> list[Path]:
@@ -215,10 +222,15 @@ def _beyond(limit: int, things: Iterable[Kept]) -> Iterator[Kept]:
                 yield kept
 
 
+# What the store calls the lock of something in each of its directories.
+_LOCKS = {"environments": "environment", "resolutions": "resolution", "wheels": "wheels"}
+
+
 def _remove(store: Store, kept: Kept, *, dry_run: bool) -> bool:
     """Whether it could be removed: nobody was at work on it, or has used it since."""
     is_environment = kept.path.is_relative_to(store.home / "environments")
-    name = f"environment-{kept.name}" if is_environment else f"resolution-{kept.name}"
+    kind = "environments" if is_environment else kept.path.parent.name
+    name = f"{_LOCKS[kind]}-{kept.name}"
     with store.alone_with(name) as alone:
         if not alone or _has_changed(kept):
             return False
@@ -237,7 +249,7 @@ def _has_changed(kept: Kept) -> bool:
     """Whether it was used or, if it was what a build left, finished since it was looked at."""
     if kept.kind == "environment":
         return _time(kept.path.parent / "manifest.json") > kept.used
-    if kept.kind == "resolution":
+    if kept.kind in ("resolution", "wheels"):
         return _time(kept.path) > kept.used
     manifest = manifest_in(kept.path.parent)
     return (manifest or {}).get("directory") == kept.path.name or (kept.path / "pin.json").is_file()

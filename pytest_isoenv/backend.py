@@ -84,6 +84,9 @@ class Backend(Protocol):
     the value of the key ``backend`` that selects it. One that ``brings_python`` installs an
     interpreter itself; for the others one of this machine is looked for.
 
+    It may have a function ``build_wheel(tree, wanted, directory, run)`` that builds a source tree
+    into a directory: trees are then built once for each content, and :meth:`create` gets wheels.
+
     It may have a function ``diagnose(environ, run)`` as well, which gives a :class:`Finding` for
     everything that it needs (its program, its indexes): ``isoenv doctor`` shows them.
     """

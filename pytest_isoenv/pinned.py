@@ -97,18 +97,24 @@ class Artefact:
 class Source:
     """A wheel or source tree of this machine; goes in last, without its dependencies.
 
-    ``digest`` is over the content (for an editable tree: over its metadata files only, since the
-    code stays where it is).
+    ``digest`` is over the content: of the tree, for an editable one of its metadata files only,
+    since the code stays where it is, and where ``wheel`` was built from the tree, of that.
     """
 
     path: str
     digest: str
     editable: bool = False
+    wheel: str = ""
+
+    @property
+    def installable(self) -> str:
+        """What an installer is given."""
+        return self.wheel or self.path
 
     @property
     def is_wheel(self) -> bool:
         """Whether this is a built wheel, as opposed to a tree that must be built."""
-        return self.path.endswith(".whl")
+        return self.installable.endswith(".whl")
 
 
 @dataclasses.dataclass(frozen=True)

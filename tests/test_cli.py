@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -106,6 +107,17 @@ def test_a_project_that_declares_nothing_is_no_error_for_list(isoenv, project):
     (project / "isoenv.yaml").unlink()
     ended = isoenv("list")
     assert (ended.status, ended.out) == (0, f"no environment is declared in {project}\n")
+
+
+def test_looking_downloads_no_python(isoenv, monkeypatch):
+    asked = []
+    fetch = "pytest_isoenv._python_downloads.Downloads.fetch"
+    monkeypatch.setattr(fetch, lambda self, wanted: asked.append(wanted) or "it failed")
+    assert isoenv("list", "nowhere").status == 0
+    assert isoenv("doctor").status == 1
+    assert asked == []
+    assert isoenv("build", "nowhere").status == 1
+    assert len(asked) == 1
 
 
 def test_what_is_wrong_with_declarations_is_said_at_once(isoenv, project):
@@ -216,6 +228,54 @@ def test_nothing_to_build_is_wrong_usage(isoenv, project):
         USAGE,
         f"ERROR: no environment is declared in {project}\n",
     )
+
+
+# lock
+
+
+def test_lock_writes_a_file_for_each_environment_and_says_what_changes(isoenv, project):
+    said = isoenv("lock", "lib").out
+    assert re.search(r"lib-1\.1: pylock\.lib-1_1\.toml written, \d+ packages\n", said)
+    assert (project / "pylock.lib-2_0.toml").exists()
+    assert isoenv("lock", "lib-1.1").out == "lib-1.1: pylock.lib-1_1.toml is up to date\n"
+
+
+def test_lock_check_writes_nothing_and_says_what_is_missing_or_does_not_fit(isoenv, project):
+    ended = isoenv("lock", "--check", "old", "lib-2.0")
+    assert (ended.status, list(project.glob("pylock*"))) == (1, [])
+    assert "ERROR: old: it has no lock pylock.old.toml\n" in ended.err
+    isoenv("lock", "old")
+    assert isoenv("lock", "--check", "old").status == 0
+    (project / "isoenv.yaml").write_text(YAML.replace("[lib==1.0]", "[lib==1.1]"))
+    ended = isoenv("lock", "--check", "old")
+    assert ended.status == 1
+    assert "no longer fits: requirement lib==1.0 removed, requirement lib==1.1 added" in ended.err
+
+
+def test_lock_upgrades_on_request_only(isoenv, project):
+    (project / "isoenv.yaml").write_text(YAML)
+    isoenv("lock", "told")
+    lock = project / "pylock.told.toml"
+    (project / "isoenv.yaml").write_text(YAML.replace("extends: old", "dependencies: [lib]"))
+    assert isoenv("lock", "told").out == "told: pylock.told.toml is up to date\n"
+    said = isoenv("lock", "told", "--upgrade", "lib").out
+    assert said == "told: pylock.told.toml changed: lib 1.0 -> 2.0\n"
+    assert 'version = "2.0"' in lock.read_text()
+
+
+def test_only_declared_environments_have_locks(isoenv, project):
+    ended = isoenv("lock", "lib==1.0")
+    assert ended.status == USAGE
+    assert "only declared environments have locks" in ended.err
+
+
+def test_one_that_cannot_be_locked_is_an_error_and_the_others_are_locked(isoenv, project):
+    yaml = YAML.replace('{python: "3.7"}', "{dependencies: [lib>=99]}")
+    (project / "isoenv.yaml").write_text(yaml)
+    ended = isoenv("lock", "nowhere", "old")
+    assert ended.status == 1
+    assert "ERROR: environment 'nowhere': resolving the requirements" in ended.err
+    assert (project / "pylock.old.toml").exists()
 
 
 def test_a_requirement_is_an_environment_on_top_of_the_base(isoenv):
@@ -339,6 +399,21 @@ def test_a_reader_that_has_had_enough_is_no_error(started):
     popen.stdout.close()
     assert popen.wait() in (0, 141)
     assert popen.stderr.read() == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full device here")
+def test_output_that_cannot_be_written_is_a_failure(project):
+    with Path("/dev/full").open("w") as full:
+        command = [*COMMAND, "list", "--names"]
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (ended.returncode, ended.stderr.count("\n")) == (1, 1)
+    assert ended.stderr.startswith("ERROR: [Errno ")
+
+
+def test_a_lock_that_is_missing_is_an_error_where_locks_are_asked_for(isoenv):
+    ended = isoenv("build", "old", "--env-locked")
+    assert ended.status == USAGE
+    assert "ERROR: isoenv.yaml.environments.old: it has no lock pylock.old.toml" in ended.err
 
 
 def test_wrong_arguments_are_one_line(isoenv):
@@ -468,6 +543,7 @@ def test_doctor_says_what_is_wrong_with_declarations(isoenv, project):
     ended = isoenv("doctor")
     assert ended.status == 1
     assert "BAD  declarations: isoenv.yaml.environments: 3 is not a mapping" in ended.out
+    assert "ok   uv: " in ended.out
 
 
 # The project

@@ -13,7 +13,7 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +27,22 @@ from pytest_isoenv._backends.stub_wheels import write_stub
 from pytest_isoenv._files import write_atomically, write_json
 from pytest_isoenv._interpreters import PROBE, described
 from pytest_isoenv._redact import redact
-from pytest_isoenv.backend import Run, Wanted
+from pytest_isoenv.backend import Finding, Run, Wanted
 from pytest_isoenv.environment import python_of
 from pytest_isoenv.errors import BuildError, CommandError, ResolutionError
 from pytest_isoenv.pinned import Foreign, PinnedEnv, Resolution
 from pytest_isoenv.spec import EnvSpec, is_path, package_of_match_spec
 
-__all__ = ["brings_python", "check", "create", "index_inputs", "name", "resolve", "unsupported"]
+__all__ = [
+    "brings_python",
+    "check",
+    "create",
+    "diagnose",
+    "index_inputs",
+    "name",
+    "resolve",
+    "unsupported",
+]
 
 name = "conda"
 brings_python = True
@@ -60,6 +69,21 @@ def unsupported(spec: EnvSpec) -> list[str]:
         *[f"python: {python}"] * (not asks_for_a_version),
         *["layers"] * bool(spec.beneath),
     ]
+
+
+def diagnose(environ: Mapping[str, str], run: Run) -> Iterator[Finding]:
+    """Who would solve and install."""
+    if importlib.util.find_spec("rattler") is not None:
+        version = importlib.metadata.version("py-rattler")
+        yield Finding("conda", True, f"py-rattler {version}")
+    else:
+        tool = _tool()
+        yield Finding("conda", tool is not None, tool or "nothing installs conda packages",
+                      "" if tool else _MISSING)  # fmt: skip
+
+
+def _tool() -> str | None:
+    return next(filter(None, map(shutil.which, _TOOLS)), None)
 
 
 def index_inputs(environ: Mapping[str, str]) -> dict[str, str]:
@@ -141,7 +165,7 @@ def _fill(
         write_json(file, request)
         run([sys.executable, "-I", _PROGRAM, file], purpose=purpose, failure=failure)
         return
-    tool = next(filter(None, map(shutil.which, _TOOLS)), None)
+    tool = _tool()
     if tool is None:
         raise failure(purpose, "conda create", 127, _MISSING)
     options = ["--yes", "--quiet", "--prefix", request["prefix"]]

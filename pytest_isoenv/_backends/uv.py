@@ -40,6 +40,7 @@ __all__ = [
     "brings_python",
     "check",
     "create",
+    "diagnose",
     "fill",
     "index_inputs",
     "lock",
@@ -218,17 +219,30 @@ class _Installer:
         if source.editable:
             self.install(purpose, "-e", source.path)
         elif source.is_wheel:
-            self.install(purpose, source.path)
+            self.install(purpose, source.installable)
         else:
             self._built(source, purpose)
 
     def _built(self, source: Source, purpose: str) -> None:
-        # uv's own cache of built trees looks at the metadata's times only, and would give stale
-        # code after an edit; a build of its own for each content does not.
         with tempfile.TemporaryDirectory(dir=self._directory, prefix="wheel-") as out:
-            self._uv(f"building {source.path}", "build", "--wheel", "--out-dir", out,
-                     *self._indexes, "--python", self._builder, source.path)  # fmt: skip
+            _build(Path(source.path), self._builder, Path(out), self._indexes, self._run)
             self.install(purpose, *Path(out).glob("*.whl"))
+
+
+def build_wheel(tree: Path, wanted: Wanted, directory: Path, run: Run) -> None:
+    """``uv build --wheel`` into a directory.
+
+    uv's own cache of built trees looks at the metadata's times only, and would give stale code
+    after an edit; a build for each content does not.
+    """
+    indexes = _index_options(wanted.spec.index, wanted.root)
+    _build(tree, wanted.base.executable, directory, indexes, run)
+
+
+def _build(tree: Path, python: str | Path, out: Path, indexes: list[str], run: Run) -> None:
+    options = ["--wheel", "--out-dir", out, *indexes, "--python", python]
+    command = [_uv(), "build", *_COMMON, *options, tree]
+    run(command, purpose=f"building {tree}", failure=BuildError)
 
 
 def diagnose(environ: Mapping[str, str], run: Run) -> Iterator[Finding]:

@@ -36,7 +36,16 @@ from pytest_isoenv.errors import BuildError, ResolutionError
 from pytest_isoenv.pinned import PinnedEnv, Resolution, Source, parse_pylock
 from pytest_isoenv.spec import EnvSpec, Index
 
-__all__ = ["brings_python", "check", "create", "index_inputs", "name", "resolve", "unsupported"]
+__all__ = [
+    "brings_python",
+    "build_wheel",
+    "check",
+    "create",
+    "index_inputs",
+    "name",
+    "resolve",
+    "unsupported",
+]
 
 name = "venv"
 brings_python = False
@@ -203,6 +212,15 @@ def create(pinned: PinnedEnv, directory: Path, run: Run) -> None:
         installer.source(source)
 
 
+def build_wheel(tree: Path, wanted: Wanted, directory: Path, run: Run) -> None:
+    """``pip wheel`` into a directory."""
+    pip = _start_pip(wanted.base.executable, directory, run, BuildError)
+    options = [*_OPTIONS, *_index_options(wanted.spec.index), "--no-deps"]
+    command: list[str | Path] = [wanted.base.executable, "-I", pip, "wheel", *options]
+    command += ["--wheel-dir", directory, tree]
+    run(command, purpose=f"building {tree}", failure=BuildError)
+
+
 class _Installer:
     """The commands that fill one directory."""
 
@@ -229,7 +247,8 @@ class _Installer:
     def source(self, source: Source) -> None:
         """Install a local wheel or tree over what was pinned of its name."""
         editable = ["--editable"] if source.editable else []
-        self._install(f"installing {source.path}", "--force-reinstall", *editable, source.path)
+        what = [*editable, source.installable]
+        self._install(f"installing {source.path}", "--force-reinstall", *what)
 
     def _install(self, purpose: str, *what: str | Path) -> None:
         options = [*_OPTIONS, *self._indexes, "--no-deps", "--no-compile"]

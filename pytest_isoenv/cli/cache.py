@@ -26,6 +26,7 @@ def _act(args: argparse.Namespace) -> int:
             directory=str(store.root),
             size=total(things),
             resolutions=sum(kept.kind == "resolution" for kept in things),
+            wheels=sum(kept.kind == "wheels" for kept in things),
             remains=sum(kept.kind == "remains" for kept in things),
             environments=[account(kept) for kept in environments],
         )
@@ -55,6 +56,7 @@ def _summary(things: list[Kept]) -> str:
     kinds = [kept.kind for kept in things]
     parts = [f"{kinds.count('environment')} environments", size(total(things))]
     parts += [f"{kinds.count('resolution')} resolutions"]
+    parts += [f"wheels of {kinds.count('wheels')} trees"] * ("wheels" in kinds)
     remains = kinds.count("remains")
     return ", ".join(parts + [f"{remains} remains of builds (isoenv prune)"] * bool(remains))
 

@@ -65,6 +65,11 @@ def add_building(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="build from scratch, in a directory that is thrown away at the end",
     )
+    parser.add_argument(
+        "--env-locked",
+        action="store_true",
+        help="fail where an environment has no lock file, or one that no longer fits it",
+    )
     add_upgrade(parser)
 
 

@@ -96,7 +96,8 @@ class Progress:
                 return
             self._building.append(name)
             if not self._live:
-                sys.stderr.write(f"isoenv: building {name} ({self._asked.get(name, name)})\n")
+                asked = f" ({self._asked[name]})" if name in self._asked else ""
+                sys.stderr.write(f"isoenv: building {name}{asked}\n")
                 sys.stderr.flush()
             self._show()
 

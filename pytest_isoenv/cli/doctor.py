@@ -6,16 +6,17 @@ import argparse
 import dataclasses
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+from pytest_isoenv._backends import builtin
 from pytest_isoenv._provision import Provisioner
 from pytest_isoenv._upkeep import contents
 from pytest_isoenv.backend import Finding
 from pytest_isoenv.cli.command import Command, add_json, add_place
 from pytest_isoenv.cli.console import say, say_json, size
-from pytest_isoenv.cli.project import Project, settings_of, store_of
+from pytest_isoenv.cli.project import Project, provisioning, settings_of, store_of
 from pytest_isoenv.errors import ConfigError, InterpreterNotFound, StoreError
-from pytest_isoenv.spec import EnvSpec
+from pytest_isoenv.spec import EnvName, EnvSpec
 
 #: Below this many bytes on the cache's disk, builds are likely to fail.
 _LITTLE = 1_000_000_000
@@ -60,36 +61,44 @@ def _look(args: argparse.Namespace) -> Iterator[Finding]:
     except ConfigError as error:
         for problem in error.problems:
             yield Finding("declarations", False, str(problem), "correct it there")
-        return
-    names = project.declarations.names
-    said = f"{len(names)} environments in {settings.root}"
-    mend = "declare some in isoenv.yaml, or name requirements in marks"
-    yield Finding("declarations", True, said, "" if names else mend)
-    with project.provisioner() as provisioner:
-        yield from _pythons(project, provisioner)
-        yield from provisioner.diagnose()
+        backends, specs = builtin(), {}
+    else:
+        backends = project.backends
+        specs = {name: project.declarations.spec(name) for name in project.declarations.names}
+        said = f"{len(specs)} environments in {settings.root}"
+        mend = "" if specs else "declare some in isoenv.yaml, or name requirements in marks"
+        yield Finding("declarations", True, said, mend)
+    with provisioning(settings, backends) as provisioner:
+        yield from _pythons(specs, provisioner)
+        used = [spec.backend for spec in (EnvSpec(), *specs.values())]
+        yield from provisioner.diagnose(dict.fromkeys(used))
         yield from _cache(args, provisioner)
 
 
-def _pythons(project: Project, provisioner: Provisioner) -> Iterator[Finding]:
-    wanted: dict[str | None, list[tuple[str, EnvSpec]]] = {None: []}
-    for name in project.declarations.names:
-        spec = project.declarations.spec(name)
-        if not project.brings_python(spec):
-            wanted.setdefault(spec.python, []).append((name, spec))
-    for request, askers in wanted.items():
-        names = ", ".join(name for name, _ in askers)
-        what = f"Python {request}" if request else "Python of the host"
-        for_whom = f", for {names}" if names else ""
-        try:
-            found = provisioner.interpreter(request)
+def _pythons(specs: Mapping[EnvName, EnvSpec], provisioner: Provisioner) -> Iterator[Finding]:
+    askers: dict[tuple[str | None, str], dict[str, EnvSpec]] = {}
+    for name, spec in specs.items():
+        askers.setdefault((spec.python, spec.backend), {})[name] = spec
+    for alike in askers.values() or [{"": EnvSpec()}]:
+        yield from _python(alike, provisioner)
+
+
+def _python(alike: Mapping[str, EnvSpec], provisioner: Provisioner) -> Iterator[Finding]:
+    """The Python of those that ask for the same one of the same backend."""
+    spec = next(iter(alike.values()))
+    what = f"Python {spec.python}" if spec.python else "Python of the host"
+    for_whom = f", for {', '.join(alike)}" if any(alike) else ""
+    try:
+        found = provisioner.interpreter_for(spec, download=False)
+    except InterpreterNotFound as error:
+        skipped = all(spec.missing_interpreter == "skip" for spec in alike.values())
+        there = ", ".join(error.found) or "none"
+        said = f"not found{for_whom}; there are: {there}"
+        mend = f"install it, for instance by: uv python install {spec.python}; or ask for another"
+        yield Finding(what, skipped, said, mend)
+    else:
+        if found is not None:
             yield Finding(what, True, f"{found.version} ({found.executable}){for_whom}")
-        except InterpreterNotFound as error:
-            skipped = all(spec.missing_interpreter == "skip" for _, spec in askers)
-            there = ", ".join(error.found) or "none"
-            said = f"not found{for_whom}; there are: {there}"
-            mend = f"install it, for instance by: uv python install {request}; or ask for another"
-            yield Finding(what, skipped, said, mend)
 
 
 def _cache(args: argparse.Namespace, provisioner: Provisioner) -> Iterator[Finding]:

@@ -92,7 +92,8 @@ def chosen(spec: EnvSpec, pinned: PinnedEnv | None) -> dict[str, str]:
 
 
 def _row(one: dict[str, Any]) -> tuple[str, ...]:
-    python = f"Python {one['python'] or one['requested_python']}"
+    version = one["python"] or one["requested_python"]
+    python = f"Python {version}" if version else "Python of its own"
     versions = ", ".join(f"{name} {version}" for name, version in one["resolves_to"].items())
     return one["name"], python, one["state"], one["asked"] + f" -> {versions}" * bool(versions)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
@@ -20,6 +21,9 @@ FAILURE, USAGE, BUG, INTERRUPTED, CLOSED_PIPE = 1, 2, 3, 130, 141
 
 def script() -> None:
     """The console script ``isoenv``."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # whatever the locale, it is written
     status = main()
     if status < 0:
         die_of(-status)
@@ -28,23 +32,27 @@ def script() -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what a command line says; returns the exit code, or below 0 the signal to die of."""
-    undo = obey_the_others()
+    undo = None
     try:
         command, args = parse(sys.argv[1:] if argv is None else argv)
+        if not command.takes_all:
+            undo = obey_the_others()
         status = command.act(args)
         sys.stdout.flush()
         return status
     except SystemExit as end:  # --help and --version
         return end.code if isinstance(end.code, int) else FAILURE
     except BrokenPipeError:
-        return _close_stdout()
+        _close_stdout()
+        return CLOSED_PIPE
     except (KeyboardInterrupt, Cancelled):
         complain("interrupted")
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the last to hear of it
         return _complain_of(error)
     finally:
-        undo()
+        if undo is not None:
+            undo()
 
 
 def _complain_of(error: Exception) -> int:
@@ -55,6 +63,8 @@ def _complain_of(error: Exception) -> int:
     if isinstance(error, UsageError):
         complain(str(error))
         return USAGE
+    if isinstance(error, OSError) and not _can_write():
+        _close_stdout()
     if isinstance(error, (IsoenvError, OSError)):
         complain(redact(str(error)))
         return FAILURE
@@ -64,7 +74,14 @@ def _complain_of(error: Exception) -> int:
     return BUG
 
 
-def _close_stdout() -> int:
-    """Whoever read the output has enough of it: nothing more is to be said, at the end neither."""
+def _can_write() -> bool:
+    try:
+        sys.stdout.flush()
+    except OSError:
+        return False
+    return True
+
+
+def _close_stdout() -> None:
+    """Nobody can read the output any more: nothing is to be written when Python ends, either."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return CLOSED_PIPE

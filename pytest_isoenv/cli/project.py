@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -16,10 +16,11 @@ from pytest_isoenv._provision import Notify, Provisioner
 from pytest_isoenv._requests import Request, read_requests
 from pytest_isoenv._settings import Settings
 from pytest_isoenv._store import Store
+from pytest_isoenv.backend import Backend
 from pytest_isoenv.cli import plugins, rootdir
 from pytest_isoenv.cli.command import UsageError
 from pytest_isoenv.errors import ConfigError, Problem
-from pytest_isoenv.spec import EnvSpec, is_bare_word
+from pytest_isoenv.spec import is_bare_word
 
 # Where the names stand that were given: the first word of what is said about them.
 _COMMAND = "isoenv"
@@ -59,6 +60,7 @@ class Project:
             self.settings.root,
             names,
             added.environments,
+            locked=getattr(args, "env_locked", False),
             unsupported=partial(unsupported_by, self.backends),
         )
 
@@ -73,11 +75,6 @@ class Project:
         if problems:
             raise ConfigError(problems)
         return list(dict.fromkeys(found))
-
-    def brings_python(self, spec: EnvSpec) -> bool:
-        """Whether an environment needs no Python of this machine."""
-        by_name = {backend.name: backend for backend in self.backends}
-        return by_name[spec.backend].brings_python
 
     def request(self, text: str) -> Request:
         """The one environment that a text means."""
@@ -100,12 +97,21 @@ class Project:
 
     @contextlib.contextmanager
     def provisioner(self, notify: Notify = lambda name: None) -> Iterator[Provisioner]:
-        """Makes environments; in the end nothing that it started runs on."""
-        provisioner = Provisioner(self.settings, self.backends, notify)
-        try:
+        """Makes the environments of the project."""
+        with provisioning(self.settings, self.backends, notify) as provisioner:
             yield provisioner
-        except BaseException:
-            provisioner.stop()
-            raise
-        finally:
-            provisioner.close()
+
+
+@contextlib.contextmanager
+def provisioning(
+    settings: Settings, backends: Iterable[Backend], notify: Notify = lambda name: None
+) -> Iterator[Provisioner]:
+    """Makes environments; in the end nothing that it started runs on."""
+    provisioner = Provisioner(settings, backends, notify)
+    try:
+        yield provisioner
+    except BaseException:
+        provisioner.stop()
+        raise
+    finally:
+        provisioner.close()

@@ -1,0 +1,105 @@
+"""Wheels of source trees: built once for each content, for all environments of fitting tags."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+from packaging.utils import parse_wheel_filename
+
+from pytest_isoenv._files import read_json, write_json
+from pytest_isoenv._store import Store, used
+from pytest_isoenv.errors import BuildError
+from pytest_isoenv.pinned import Interpreter, digest
+
+# Of a wheel that any Python can use, and any platform.
+_ANY = "any"
+_NOTE = "wheel.json"
+
+#: Builds a tree into a directory.
+Build = Callable[[Path], None]
+
+
+class NotBuilt(LookupError):
+    """There is no wheel, and none was to be built."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Wheel:
+    """A built wheel, and the digest of what is in it, whenever it was packed."""
+
+    path: Path
+    digest: str
+
+
+def wheel_of(store: Store, tree: str, interpreter: Interpreter, build: Build | None) -> Wheel:
+    """The wheel for an interpreter of the tree whose content has the digest ``tree``.
+
+    Raises :exc:`NotBuilt` where there is none, and ``build`` is None.
+    """
+    found = _kept(store.kept_wheels(tree), interpreter)
+    if found is not None:
+        used(store.kept_wheels(tree))
+        return found
+    if build is None:
+        raise NotBuilt(tree)
+    with store.wheels(tree) as home:
+        return _kept(home, interpreter) or _build(home, interpreter, build)
+
+
+def _kept(home: Path, interpreter: Interpreter) -> Wheel | None:
+    for kind in (_ANY, _kind(interpreter)):
+        note = read_json(home / kind / _NOTE)
+        if note:
+            directory = home / kind / note["directory"]
+            path = next(directory.glob("*.whl"), None)
+            if path is not None:
+                return Wheel(path, note["digest"])
+    return None
+
+
+def _build(home: Path, interpreter: Interpreter, build: Build) -> Wheel:
+    home.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(dir=home, prefix="building-"))
+    wheel = built(build, scratch)
+    tags = parse_wheel_filename(wheel.path.name)[3]
+    is_pure = any(
+        (tag.interpreter, tag.abi, tag.platform) == ("py3", "none", "any") for tag in tags
+    )
+    kind = home / (_ANY if is_pure else _kind(interpreter))
+    kind.mkdir(exist_ok=True)
+    directory = Path(tempfile.mkdtemp(dir=kind, prefix="wheel-"))
+    kept = wheel.path.replace(directory / wheel.path.name)
+    # Published last: a wheel without its note does not exist for anybody.
+    write_json(kind / _NOTE, {"directory": directory.name, "digest": wheel.digest})
+    shutil.rmtree(scratch, ignore_errors=True)
+    return Wheel(kept, wheel.digest)
+
+
+def _kind(interpreter: Interpreter) -> str:
+    inputs = interpreter.key_inputs()
+    return digest(" ".join(inputs[name] for name in ("abi", "platform", "libc", "implementation")))
+
+
+def built(build: Build, directory: Path) -> Wheel:
+    """Build into an empty directory; raises BuildError if no wheel comes of it."""
+    build(directory)
+    wheels = list(directory.glob("*.whl"))
+    if len(wheels) != 1:
+        found = ", ".join(wheel.name for wheel in wheels) or "nothing"
+        raise BuildError("building a wheel", "the build backend", 0, f"it made {found}")
+    return Wheel(wheels[0], _content(wheels[0]))
+
+
+def _content(wheel: Path) -> str:
+    """Over the names and contents of its files: archives of equal files may differ in times."""
+    hasher = hashlib.sha256()
+    with zipfile.ZipFile(wheel) as archive:
+        for name in sorted(archive.namelist()):
+            hasher.update(f"{name} {hashlib.sha256(archive.read(name)).hexdigest()}\n".encode())
+    return hasher.hexdigest()[:20]
