@@ -443,6 +443,20 @@ def test_prune_removes_what_was_not_used_for_long_and_says_it_before(isoenv, fil
     assert isoenv("prune", "--max-size", "999B").out.endswith("1 removed, 1.0 kB\n")
 
 
+def test_what_a_build_uses_is_noted_as_used_and_looking_is_no_use(isoenv, own_cache):
+    isoenv("build", "old")
+    home = own_cache / "v1"
+    (resolution,) = (home / "resolutions").iterdir()
+    (manifest,) = (home / "environments").glob("*/manifest.json")
+    for path in (resolution, manifest):
+        os.utime(path, (0, 0))
+    for args in (["list"], ["show", "old"], ["cache"], ["prune"]):
+        assert isoenv(*args).status == 0
+    assert [path.stat().st_mtime for path in (resolution, manifest)] == [0, 0]
+    isoenv("build", "old")
+    assert min(path.stat().st_mtime for path in (resolution, manifest)) > 0
+
+
 @pytest.mark.parametrize(
     ("read", "text", "value"),
     [
