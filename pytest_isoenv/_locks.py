@@ -44,7 +44,8 @@ def problems_with(
         text = (root / path).read_text(encoding="utf-8")
         changed = changes(text, spec, root)
     except (OSError, ValueError) as error:
-        return [Problem(path, f"is no lock file (PEP 751) that can be read: {error}")]
+        what = f"is no lock file (PEP 751) that can be read: {error}; delete it, and lock it again"
+        return [Problem(path, f"{what} with: isoenv lock {name}")]
     if redact(text) != text:
         return [Problem(path, "has credentials in its URLs; make it without them")]
     if changed and locked:

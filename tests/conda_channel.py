@@ -47,6 +47,7 @@ def make_package(
         for path, text in texts.items():
             member = tarfile.TarInfo(path)
             member.size = len(text.encode())
+            member.mode = 0o755 if path.startswith("bin/") else 0o644
             archive.addfile(member, io.BytesIO(text.encode()))
         for path, target in (links or {}).items():
             member = tarfile.TarInfo(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -227,6 +228,54 @@ def test_nothing_to_build_is_wrong_usage(isoenv, project):
         USAGE,
         f"ERROR: no environment is declared in {project}\n",
     )
+
+
+# lock
+
+
+def test_lock_writes_a_file_for_each_environment_and_says_what_changes(isoenv, project):
+    said = isoenv("lock", "lib").out
+    assert re.search(r"lib-1\.1: pylock\.lib-1_1\.toml written, \d+ packages\n", said)
+    assert (project / "pylock.lib-2_0.toml").exists()
+    assert isoenv("lock", "lib-1.1").out == "lib-1.1: pylock.lib-1_1.toml is up to date\n"
+
+
+def test_lock_check_writes_nothing_and_says_what_is_missing_or_does_not_fit(isoenv, project):
+    ended = isoenv("lock", "--check", "old", "lib-2.0")
+    assert (ended.status, list(project.glob("pylock*"))) == (1, [])
+    assert "ERROR: old: it has no lock pylock.old.toml\n" in ended.err
+    isoenv("lock", "old")
+    assert isoenv("lock", "--check", "old").status == 0
+    (project / "isoenv.yaml").write_text(YAML.replace("[lib==1.0]", "[lib==1.1]"))
+    ended = isoenv("lock", "--check", "old")
+    assert ended.status == 1
+    assert "no longer fits: requirement lib==1.0 removed, requirement lib==1.1 added" in ended.err
+
+
+def test_lock_upgrades_on_request_only(isoenv, project):
+    (project / "isoenv.yaml").write_text(YAML)
+    isoenv("lock", "told")
+    lock = project / "pylock.told.toml"
+    (project / "isoenv.yaml").write_text(YAML.replace("extends: old", "dependencies: [lib]"))
+    assert isoenv("lock", "told").out == "told: pylock.told.toml is up to date\n"
+    said = isoenv("lock", "told", "--upgrade", "lib").out
+    assert said == "told: pylock.told.toml changed: lib 1.0 -> 2.0\n"
+    assert 'version = "2.0"' in lock.read_text()
+
+
+def test_only_declared_environments_have_locks(isoenv, project):
+    ended = isoenv("lock", "lib==1.0")
+    assert ended.status == USAGE
+    assert "only declared environments have locks" in ended.err
+
+
+def test_one_that_cannot_be_locked_is_an_error_and_the_others_are_locked(isoenv, project):
+    yaml = YAML.replace('{python: "3.7"}', "{dependencies: [lib>=99]}")
+    (project / "isoenv.yaml").write_text(yaml)
+    ended = isoenv("lock", "nowhere", "old")
+    assert ended.status == 1
+    assert "ERROR: environment 'nowhere': resolving the requirements" in ended.err
+    assert (project / "pylock.old.toml").exists()
 
 
 def test_a_requirement_is_an_environment_on_top_of_the_base(isoenv):

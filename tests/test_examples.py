@@ -113,6 +113,26 @@ def test_one_version_writes_and_another_reads(copy_of: Any) -> None:
     assert ran.packages("werkzeug>=3")["werkzeug"] >= "3"
 
 
+def test_a_plugin_adds_environments_and_a_backend_and_says_what_that_cannot_do(
+    copy_of: Any,
+) -> None:
+    directory = copy_of("own_backend")
+    ran = Ran(directory)
+    assert ran.summary == "3 passed"
+    assert ran.outcomes == {"dateutil-2.7.0": {"passed": 2}, "dateutil-2.9.0.post0": {"passed": 1}}
+    assert ran.packages("dateutil-2.7.0")["python-dateutil"] == "2.7.0"
+    house = directory / "house.py"
+    declared = house.read_text()
+    house.write_text(
+        declared.replace('"backend": "system",', '"backend": "system", "local": ["."],')
+    )
+    ended = subprocess.run(
+        [sys.executable, "-m", "pytest"], cwd=directory, capture_output=True, text=True
+    )
+    assert ended.returncode == 4
+    assert "the backend 'system' cannot do this: local" in ended.stderr
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_second_run_is_cached_and_needs_no_network(
     name: str, copy_of: Any, own_cache: Path, monkeypatch: pytest.MonkeyPatch
