@@ -107,10 +107,16 @@ def parse_layer(
             continue
         filled = {attribute: parsed} if attribute else parsed
         for name, several in filled.items():
-            before = values.get(name, ()) if name in _SHARED else ()
-            # The first channel counts most, the last requirement.
-            values[name] = several + before if name == "channels" else before + several
+            values[name] = _joined(name, values.get(name), several)
     return Layer(home=around.home, **values), problems
+
+
+def _joined(attribute: str, before: Any, value: Any) -> Any:
+    """What several keys of one declaration say, in the order in which it counts."""
+    if attribute not in _SHARED or before is None:
+        return value
+    # Of channels the first counts most; of the mentions of a package, the last.
+    return value + before if attribute == "channels" else before + value
 
 
 def _text(value: Any, around: Surroundings) -> str:

@@ -473,7 +473,7 @@ def test_a_declaration_wins_over_its_conda_environment(declare, tmp_path):
         backends=("uv", "conda"),
     )
     spec = declared.spec("geo")
-    assert spec.conda.channels == ("theirs", "ours")
+    assert spec.conda.channels == ("ours", "theirs")
     assert spec.conda.dependencies == ("gdal=3.8", "numpy=2")
     assert spec.requirements == ("lib==2.0",)
 
