@@ -396,6 +396,21 @@ class BackendContract:
         assert "no compiler here" in caught.value.output
         assert str(tree) in caught.value.purpose
 
+    def test_a_wheel_of_a_tree_can_be_built_once_and_installed_often(
+        self, bench, interpreter, tree, tmp_path
+    ):
+        build_wheel = getattr(bench.backend, "build_wheel", None)
+        if build_wheel is None:
+            return  # it builds a tree each time: less quick, and as good
+        wheels = tmp_path / "wheels"
+        wheels.mkdir()
+        wanted = Wanted(bench.spec(), interpreter, (), tree, bench.environ)
+        build_wheel(tree, wanted, wheels, bench.run)
+        (wheel,) = wheels.glob("*.whl")
+        (tree / "src" / "app.py").write_text("VALUE = 'of the tree'\n")
+        source = Source(str(tree), "digest", wheel=str(wheel))
+        assert inside(bench.create(None, source), "import app; print(app.VALUE)") == "1"
+
     # Checking
 
     @pytest.fixture(scope="class")
