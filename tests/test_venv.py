@@ -243,6 +243,15 @@ def test_a_pip_that_was_unpacked_and_is_gone_can_be_started_again(bench):
     assert ".whl" in ended.stdout
 
 
+def test_a_pip_that_is_too_old_is_refused_with_what_to_do():
+    code = "import sys, types; old = types.ModuleType('ensurepip')\n"
+    code += "old.version = lambda: '21.2.4'; sys.modules['ensurepip'] = old\n"
+    code += venv._FIND_PIP
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert "brings pip 21.2.4" in ended.stderr
+
+
 def test_a_python_that_brings_no_pip_says_what_to_install(bench, tmp_path):
     python = tmp_path / "python"
     lines = ["#!/bin/sh", f'exec "{bench.interpreter.executable}" -S -c "']
