@@ -20,7 +20,7 @@ from pytest_isoenv._interpreters import Interpreters
 from pytest_isoenv._process import Processes
 from pytest_isoenv._settings import Settings
 from pytest_isoenv._store import Check, Entry, Store, used
-from pytest_isoenv._wanted import intent_of, wanted_of
+from pytest_isoenv._wanted import intent_of, metadata_of, wanted_of
 from pytest_isoenv._wheels import NotBuilt, built, wheel_of
 from pytest_isoenv.backend import Backend, Finding, Wanted
 from pytest_isoenv.environment import Environment, activated, python_of
@@ -281,7 +281,8 @@ class Provisioner:
             if kept is None:
                 directory.mkdir(parents=True, exist_ok=True)
                 kept = backend.resolve(wanted, directory, self._run)
-                write_json(directory / "pin.json", dataclasses.asdict(kept))
+                seen = metadata_of(path for path, _ in kept.trees)
+                write_json(directory / "pin.json", {**dataclasses.asdict(kept), "metadata": seen})
             return kept
 
     def _source(self, text: str, editable: bool, wanted: Wanted, build: bool) -> Source:
@@ -409,8 +410,9 @@ def _hint(output: str) -> str:
 
 
 def _kept(directory: Path) -> Resolution | None:
+    """What was resolved, if all source trees that it found still ask for the same."""
     pin = read_json(directory / "pin.json")
-    if not pin:
+    if not pin or metadata_of(path for path, _ in pin["trees"]) != pin.get("metadata", {}):
         return None
     foreign = tuple(Foreign(**fields) for fields in pin.get("foreign", []))
     trees = tuple((path, editable) for path, editable in pin["trees"])

@@ -332,7 +332,7 @@ def test_what_a_plugin_declares_wrongly_is_said_to_be_a_plugins(wrong):
 
 def test_every_key_has_a_parser_for_an_attribute_of_the_layer(around):
     for attribute, parse in FIELDS.values():
-        assert hasattr(fields(around), attribute)
+        assert not attribute or hasattr(fields(around), attribute)
         assert callable(parse)
 
 
@@ -677,6 +677,14 @@ def test_what_is_wrong_with_included_files(wrong, monorepo):
 
 
 # Fields of resolving
+
+
+def test_credentials_in_a_file_that_a_requirements_file_names_are_refused(around, tmp_path):
+    (tmp_path / "all.txt").write_text("-r sub/more.txt\n")
+    (tmp_path / "sub" / "more.txt").write_text("--extra-index-url https://me:secret@one.test/\n")
+    (line,) = broken(around, requirements="all.txt")
+    assert line.startswith("x.requirements: 'sub/more.txt' has credentials in its URLs")
+    assert "secret" not in line
 
 
 def test_fields_of_resolving_are_read(around, tmp_path):
