@@ -74,7 +74,7 @@ def content_digest(path: Path, outputs: Collection[Path] = ()) -> str:
     ``outputs`` are files that do not count, since the run itself writes them.
     """
     hasher = hashlib.sha256()
-    files = [path] if path.is_file() else sorted(set(_source_files(path)) - set(outputs))
+    files = [path] if path.is_file() else sorted(set(source_files(path)) - set(outputs))
     for file in files:
         name = file.name if file == path else file.relative_to(path).as_posix()
         data = file.read_bytes()
@@ -87,7 +87,13 @@ def _is_build_output(directory: Path) -> bool:
     return directory.name in _BUILD_OUTPUT and not (directory / "__init__.py").exists()
 
 
-def _source_files(tree: Path) -> Iterator[Path]:
+def _is_of_a_tool(directory: Path) -> bool:
+    """A cache that says so, as Cargo's target does, or a virtual environment."""
+    return any((directory / name).exists() for name in ("CACHEDIR.TAG", "pyvenv.cfg"))
+
+
+def source_files(tree: Path) -> Iterator[Path]:
+    """What a source tree consists of, without what tools have left in it."""
     for directory, subdirectories, files in os.walk(tree):
         at_top = Path(directory) == tree
         subdirectories[:] = [
@@ -96,6 +102,7 @@ def _source_files(tree: Path) -> Iterator[Path]:
             if name not in _NOT_SOURCE
             and not name.endswith(".egg-info")
             and not (at_top and _is_build_output(tree / name))
+            and not _is_of_a_tool(Path(directory, name))
         ]
         for name in files:
             file = Path(directory, name)
