@@ -21,6 +21,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
+from pytest_isoenv._files import with_named_files
 from pytest_isoenv._python_request import names_a_path
 from pytest_isoenv._reading import UnreadableError, read_yaml
 from pytest_isoenv._redact import redact
@@ -235,15 +236,24 @@ def _read(path: Path) -> str:
 def _file(value: Any, around: Surroundings) -> str:
     """A file whose text will be given to an installer, and kept."""
     path = _existing(_text(value, around), around)
-    text = _read(around.root / Path(path).expanduser())
-    if redact(text) != text:
-        raise InvalidValueError(f"{str(value)!r} has credentials in its URLs; make it without them")
+    _without_credentials_inside(around.root / Path(path).expanduser(), str(value))
     return path
 
 
+def _without_credentials_inside(file: Path, called: str) -> None:
+    text = _read(file)
+    if redact(text) != text:
+        raise InvalidValueError(f"{called!r} has credentials in its URLs; make it without them")
+
+
 def _files(value: Any, around: Surroundings) -> tuple[str, ...]:
+    """Requirements files; what they name in turn is read as well."""
     texts = [value] if isinstance(value, str) else _texts(value, around)
-    return tuple(_file(text, around) for text in texts)
+    paths = tuple(_file(text, around) for text in texts)
+    for path in paths:
+        for file in with_named_files(around.root / Path(path).expanduser())[1:]:
+            _without_credentials_inside(file, os.path.relpath(file, around.directory))
+    return paths
 
 
 def _lock(value: Any, around: Surroundings) -> str:

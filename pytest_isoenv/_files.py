@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -29,6 +30,11 @@ _NOT_SOURCE = frozenset(
 )
 # What building leaves beside the sources: only at the top, where build backends put it.
 _BUILD_OUTPUT = frozenset({"build", "dist"})
+
+# A line of a requirements file that names another one, relative to its own directory.
+_NAMES_A_FILE = re.compile(
+    r"^\s*(?:-r|-c|--requirements?|--constraints?)[ \t=]*([^#\r\n]+?)\s*(?:#.*)?$", re.MULTILINE
+)
 
 # A project's files that its metadata may come from; its code does not change what it depends on.
 _METADATA = ("pyproject.toml", "setup.py", "setup.cfg", "*requirements*.txt", "requirements/*.txt")
@@ -68,7 +74,7 @@ def content_digest(path: Path, outputs: Collection[Path] = ()) -> str:
     ``outputs`` are files that do not count, since the run itself writes them.
     """
     hasher = hashlib.sha256()
-    files = [path] if path.is_file() else sorted(set(_source_files(path)) - set(outputs))
+    files = [path] if path.is_file() else sorted(set(source_files(path)) - set(outputs))
     for file in files:
         name = file.name if file == path else file.relative_to(path).as_posix()
         data = file.read_bytes()
@@ -81,7 +87,13 @@ def _is_build_output(directory: Path) -> bool:
     return directory.name in _BUILD_OUTPUT and not (directory / "__init__.py").exists()
 
 
-def _source_files(tree: Path) -> Iterator[Path]:
+def _is_of_a_tool(directory: Path) -> bool:
+    """A cache that says so, as Cargo's target does, or a virtual environment."""
+    return any((directory / name).exists() for name in ("CACHEDIR.TAG", "pyvenv.cfg"))
+
+
+def source_files(tree: Path) -> Iterator[Path]:
+    """What a source tree consists of, without what tools have left in it."""
     for directory, subdirectories, files in os.walk(tree):
         at_top = Path(directory) == tree
         subdirectories[:] = [
@@ -90,6 +102,7 @@ def _source_files(tree: Path) -> Iterator[Path]:
             if name not in _NOT_SOURCE
             and not name.endswith(".egg-info")
             and not (at_top and _is_build_output(tree / name))
+            and not _is_of_a_tool(Path(directory, name))
         ]
         for name in files:
             file = Path(directory, name)
@@ -105,3 +118,20 @@ def metadata_digest(path: Path) -> str:
     files = sorted({file for pattern in _METADATA for file in path.glob(pattern)})
     told = "\n".join(f"{file.name} {content_digest(file)}" for file in files)
     return hashlib.sha256(told.encode()).hexdigest()[:20]
+
+
+def with_named_files(path: Path) -> list[Path]:
+    """A requirements file and the files that it names (``-r``, ``-c``), and so on."""
+    found = [path]
+    for file in found:
+        names = _NAMES_A_FILE.findall(_text_of(file))
+        named = [Path(os.path.normpath(file.parent / name.strip("\"'"))) for name in names]
+        found += [other for other in dict.fromkeys(named) if other not in found]
+    return [file for file in found if file == path or file.is_file()]
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""  # it may be a URL; what cannot be read, whoever needs it will say

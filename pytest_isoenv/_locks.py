@@ -7,6 +7,7 @@ stands in their ``[tool.isoenv]`` table, so that a change can be told by name.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 from packaging.markers import Marker
 from packaging.specifiers import SpecifierSet
 
-from pytest_isoenv._files import content_digest, metadata_digest
+from pytest_isoenv._files import content_digest, metadata_digest, with_named_files
 from pytest_isoenv._reading import UnreadableError, read_toml
 from pytest_isoenv._redact import redact
 from pytest_isoenv.errors import LockError, Problem
@@ -59,7 +60,8 @@ def inputs_of(spec: EnvSpec, root: Path) -> dict[str, str]:
     inputs = {f"requirement {text}": "asked for" for text in spec.requirements}
     inputs |= {f"constraint {text}": "asked for" for text in spec.constraints}
     inputs |= {f"override {text}": "asked for" for text in spec.overrides}
-    inputs |= {f"file {path}": content_digest(root / path) for path in spec.requirement_files}
+    for path in spec.requirement_files:
+        inputs |= _of_file(root, path)
     for name, value in {
         "python": spec.python,
         "resolution": spec.resolution,
@@ -74,6 +76,14 @@ def inputs_of(spec: EnvSpec, root: Path) -> dict[str, str]:
     if spec.project != "none":
         inputs |= _of_project(root / spec.project_directory, spec.extras)
     return inputs
+
+
+def _of_file(root: Path, path: str) -> dict[str, str]:
+    """A requirements file and those that it names, called as seen from the rootdir."""
+    return {
+        f"file {os.path.relpath(file, root).replace(os.sep, '/')}": content_digest(file)
+        for file in with_named_files(root / Path(path).expanduser())
+    }
 
 
 def _of_project(directory: Path, extras: tuple[str, ...]) -> dict[str, str]:

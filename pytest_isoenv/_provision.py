@@ -7,22 +7,28 @@ import json
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from packaging.utils import canonicalize_name
 
-from pytest_isoenv import _layers, _locks
+from pytest_isoenv import _compiled, _layers, _locks
 from pytest_isoenv._backends import uv
-from pytest_isoenv._files import content_digest, metadata_digest, read_json, write_json
+from pytest_isoenv._files import (
+    content_digest,
+    metadata_digest,
+    read_json,
+    write_atomically,
+    write_json,
+)
 from pytest_isoenv._interpreters import Interpreters
 from pytest_isoenv._process import Processes
 from pytest_isoenv._settings import Settings
 from pytest_isoenv._store import Check, Entry, Store, used
-from pytest_isoenv._wanted import intent_of, wanted_of
+from pytest_isoenv._wanted import intent_of, metadata_of, wanted_of
 from pytest_isoenv._wheels import NotBuilt, built, wheel_of
-from pytest_isoenv.backend import Backend, Finding, Wanted
+from pytest_isoenv.backend import Backend, Finding, Run, Wanted
 from pytest_isoenv.environment import Environment, activated, python_of
 from pytest_isoenv.errors import BrokenEnvironment, CommandError
 from pytest_isoenv.pinned import (
@@ -40,6 +46,7 @@ from pytest_isoenv.spec import EnvName, EnvSpec
 # Its arguments are the environments that lie beneath it.
 _FINISH = """
 import compileall, json, os, platform, site, sys, sysconfig
+from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.metadata import distributions
 kinds = ("purelib", "platlib")
 paths = {sysconfig.get_path(kind) for kind in kinds}
@@ -65,6 +72,7 @@ print(json.dumps({
     "interpreter_file": [os.stat(real).st_size, os.stat(real).st_mtime_ns],
     "installed": {path: sorted(set(os.listdir(path)) - {"__pycache__"}) for path in paths},
     "packages": packages,
+    "suffixes": EXTENSION_SUFFIXES,
     "own": sorted({dist.metadata["Name"] for dist in distributions(path=list(paths))}),
 }))
 """
@@ -192,7 +200,7 @@ class Provisioner:
     def check(self, backend: str, directory: Path, facts: Mapping[str, Any]) -> str | None:
         """Why a finished environment cannot be used any more; None if it can."""
         known = self._backends.get(backend)
-        return known.check(directory, facts) if known is not None else None
+        return known.check(directory, facts) or _compiled.changed(facts) if known else None
 
     def _provision(self, name: EnvName, spec: EnvSpec) -> Environment:
         interpreter = self.interpreter_for(spec)
@@ -281,20 +289,22 @@ class Provisioner:
             if kept is None:
                 directory.mkdir(parents=True, exist_ok=True)
                 kept = backend.resolve(wanted, directory, self._run)
-                write_json(directory / "pin.json", dataclasses.asdict(kept))
+                seen = metadata_of(path for path, _ in kept.trees)
+                write_json(directory / "pin.json", {**dataclasses.asdict(kept), "metadata": seen})
             return kept
 
     def _source(self, text: str, editable: bool, wanted: Wanted, build: bool) -> Source:
         path = (self._settings.root / Path(text).expanduser()).resolve()
         if editable:
-            return Source(str(path), metadata_digest(path), editable=True)
+            told = filter(None, [metadata_digest(path), _compiled.sources_digest(path)])
+            return Source(str(path), "-".join(told), editable=True)
         digest = content_digest(path, self._settings.outputs)
         build_wheel = getattr(self._backends[wanted.spec.backend], "build_wheel", None)
         if path.is_file() or build_wheel is None or wanted.interpreter is None:
             return Source(str(path), digest)
 
         def into(directory: Path) -> None:
-            build_wheel(path, wanted, directory, self._run)
+            build_wheel(path, wanted, directory, self._building(directory))
 
         store = self._store_for(wanted.spec)
         if store is None:
@@ -328,8 +338,7 @@ class Provisioner:
         return f"{self._settings.root}\0{name}"
 
     def _check_of(self, backend: str) -> Check:
-        check = self._backends[backend].check
-        return lambda entry: check(entry.directory, entry.facts)
+        return lambda entry: self.check(backend, entry.directory, entry.facts)
 
     def _is_ephemeral(self, spec: EnvSpec) -> bool:
         return self._settings.refresh or spec.refresh
@@ -339,14 +348,16 @@ class Provisioner:
         return self._fresh if self._is_ephemeral(spec) else self._store
 
     def _create(self, pinned: PinnedEnv, directory: Path) -> Mapping[str, Any]:
-        self._backends[pinned.spec.backend].create(pinned, directory, self._run)
+        run = self._building(self._store.ephemeral()) if pinned.sources else self._run
+        self._backends[pinned.spec.backend].create(pinned, directory, run)
         facts = self._finish(directory, [layer.path for layer in pinned.beneath])
         if pinned.interpreter is not None and facts["python"] != pinned.interpreter.version:
             built_with = f"Python {facts['python']}, not {pinned.interpreter.version}"
             raise BrokenEnvironment(str(directory), f"it was built with {built_with}")
         if "pytest" not in facts["packages"]:
             raise BrokenEnvironment(str(directory), "pytest is not installed in it")
-        return facts
+        trees = [source.path for source in pinned.sources if source.editable]
+        return {**facts, "compiled": _compiled.modules(trees, facts["suffixes"])}
 
     def _finish(self, directory: Path, beneath: Sequence[str]) -> dict[str, Any]:
         answer = self._processes.run(
@@ -381,10 +392,28 @@ class Provisioner:
             spec=pinned.spec,
         )
 
+    def _building(self, scratch: Path) -> Run:
+        """Runs commands that may build source trees, and leaves nothing of it in the trees.
+
+        setuptools keeps what it builds in a tree and packs it again, modules that were deleted
+        since as well; but it can be told of another place, which no other backend looks at.
+        """
+        config = scratch / "setuptools.cfg"
+        place = str(scratch / "build").replace("%", "%%")
+        write_atomically(config, f"[build]\nbuild_base = {place}\n[build_ext]\nforce = 1\n")
+        return partial(self._run, environ={"DIST_EXTRA_CONFIG": str(config)})
+
     def _run(
-        self, args: Sequence[str | Path], *, purpose: str, failure: Any, cwd: Path | None = None
+        self,
+        args: Sequence[str | Path],
+        *,
+        purpose: str,
+        failure: Any,
+        cwd: Path | None = None,
+        environ: Mapping[str, str] | None = None,
     ) -> str:
-        ended = self._processes.run(args, environ=self._settings.installer_environ, cwd=cwd)
+        environ = {**self._settings.installer_environ, **(environ or {})}
+        ended = self._processes.run(args, environ=environ, cwd=cwd)
         if ended.status != 0:
             error: CommandError = failure(
                 purpose, ended.command, ended.status, ended.output, _hint(ended.output)
@@ -409,8 +438,9 @@ def _hint(output: str) -> str:
 
 
 def _kept(directory: Path) -> Resolution | None:
+    """What was resolved, if all source trees that it found still ask for the same."""
     pin = read_json(directory / "pin.json")
-    if not pin:
+    if not pin or metadata_of(path for path, _ in pin["trees"]) != pin.get("metadata", {}):
         return None
     foreign = tuple(Foreign(**fields) for fields in pin.get("foreign", []))
     trees = tuple((path, editable) for path, editable in pin["trees"])

@@ -6,14 +6,14 @@ import datetime
 import importlib.metadata
 import platform
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from pytest_isoenv._files import content_digest, metadata_digest
+from pytest_isoenv._files import content_digest, metadata_digest, with_named_files
 from pytest_isoenv._settings import Settings
 from pytest_isoenv.backend import OLDEST_PYTEST, Backend, Wanted
 from pytest_isoenv.pinned import SCHEMA, IntentKey, Interpreter, digest_of
@@ -74,9 +74,11 @@ def intent_of(backend: Backend, wanted: Wanted) -> IntentKey:
         "conda": repr(spec.conda),
         "pytest": "\n".join(wanted.pytest_requirements),
     }
-    files = [*spec.requirement_files, *filter(None, [spec.lock])]
-    for text in (*files, *(links for links in spec.index.find_links if "://" not in links)):
-        path = root / Path(text).expanduser()
+    links = [links for links in spec.index.find_links if "://" not in links]
+    named = [root / Path(text).expanduser() for text in (*filter(None, [spec.lock]), *links)]
+    for text in spec.requirement_files:
+        named += with_named_files(root / Path(text).expanduser())
+    for path in named:
         inputs[f"file {path}"] = content_digest(path)
     if spec.project != "none":
         of_project = f"{spec.project} {wanted.project} {spec.extras}"
@@ -85,6 +87,23 @@ def intent_of(backend: Backend, wanted: Wanted) -> IntentKey:
         path = root / Path(text.partition("[")[0]).expanduser()
         inputs[f"path {path}"] = metadata_digest(path)
     return IntentKey(digest_of(inputs))
+
+
+def metadata_of(trees: Iterable[str]) -> dict[str, str]:
+    """What decides the dependencies of source trees: digests by path.
+
+    Which trees take part is known only once they were resolved, since a project names its
+    neighbours in sources of its own, or its workspace does.
+    """
+    paths = [Path(tree) for tree in trees]
+    found = {str(path): metadata_digest(path) for path in paths}
+    above = {parent / "pyproject.toml" for path in paths for parent in path.parents}
+    return found | {str(file): content_digest(file) for file in above if _is_workspace(file)}
+
+
+def _is_workspace(pyproject: Path) -> bool:
+    """Whether the sources of what lies below may be told there, as uv's workspaces do."""
+    return pyproject.is_file() and b"workspace" in pyproject.read_bytes()
 
 
 def _machine(spec: EnvSpec) -> dict[str, str]:

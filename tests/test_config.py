@@ -760,6 +760,14 @@ def test_what_is_wrong_with_included_files(wrong, monorepo):
 # Fields of resolving
 
 
+def test_credentials_in_a_file_that_a_requirements_file_names_are_refused(around, tmp_path):
+    (tmp_path / "all.txt").write_text("-r sub/more.txt\n")
+    (tmp_path / "sub" / "more.txt").write_text("--extra-index-url https://me:secret@one.test/\n")
+    (line,) = broken(around, requirements="all.txt")
+    assert line.startswith("x.requirements: 'sub/more.txt' has credentials in its URLs")
+    assert "secret" not in line
+
+
 def test_fields_of_resolving_are_read(around, tmp_path):
     (tmp_path / "bounds.txt").write_text("# why\nlib<3  # because\n\nother==1\n")
     layer = fields(

@@ -90,6 +90,31 @@ def test_a_tree_that_does_not_build_says_so(environment, counted, tmp_path):
     assert "building" in str(caught.value)
 
 
+SETUPTOOLS = """
+[build-system]
+requires = ["setuptools>=61"]
+build-backend = "setuptools.build_meta"
+[project]
+name = "app"
+version = "1.0"
+"""
+
+
+@pytest.mark.network
+def test_a_module_that_was_deleted_is_not_in_the_next_wheel_of_setuptools(environment, tmp_path):
+    package = tmp_path / "app" / "src" / "app"
+    package.mkdir(parents=True)
+    (tmp_path / "app" / "pyproject.toml").write_text(SETUPTOOLS)
+    for module in ("__init__.py", "old.py"):
+        (package / module).write_text("VALUE = 1\n")
+    find = ["python", "-c", "import importlib.util as u; print(bool(u.find_spec('app.old')))"]
+    before = environment("a", a=WHEEL).run(find, capture_output=True, text=True).stdout
+    (package / "old.py").unlink()
+    after = environment("a", a=WHEEL).run(find, capture_output=True, text=True).stdout
+    assert (before, after) == ("True\n", "False\n")
+    assert not (tmp_path / "app" / "build").exists()
+
+
 # The wheels that are kept
 
 
