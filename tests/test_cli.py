@@ -264,6 +264,9 @@ def test_lock_upgrades_on_request_only(isoenv, project):
 
 
 def test_only_declared_environments_have_locks(isoenv, project):
+    (project / "isoenv.yaml").write_text(f"{YAML}  geo: {{backend: conda}}\n")
+    ended = isoenv("lock", "geo")
+    assert (ended.status, "'geo' has packages of conda" in ended.err) == (USAGE, True)
     ended = isoenv("lock", "lib==1.0")
     assert ended.status == USAGE
     assert "only declared environments have locks" in ended.err
