@@ -13,7 +13,7 @@ import posixpath
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from packaging.dependency_groups import DependencyGroupResolver
 from packaging.errors import ExceptionGroup
@@ -37,6 +37,8 @@ from pytest_isoenv.spec import (
     package_of_match_spec,
 )
 
+_T = TypeVar("_T")
+
 # What an environment.yml may have; a name and a prefix are for conda's own commands.
 _CONDA_KEYS = frozenset({"name", "prefix", "channels", "dependencies"})
 
@@ -45,7 +47,18 @@ _SPAN = re.compile(r"P(\d+[YMWD])+|\d+ ?(hours?|days?|weeks?|months?|years?)")
 
 
 class InvalidValueError(ValueError):
-    """A value that breaks its field's rule; the message names the value, the rule, the choices."""
+    """A value that breaks its field's rule; the message names the value, the rule, the choices.
+
+    A list has a message for each entry that is wrong.
+    """
+
+    @property
+    def reasons(self) -> list[str]:
+        """The messages."""
+        return [str(reason) for reason in self.args]
+
+    def __str__(self) -> str:
+        return "; ".join(self.reasons)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,7 +117,7 @@ def parse_layer(
         try:
             parsed = parse(value, around)
         except InvalidValueError as error:
-            problems.append(Problem(f"{where}.{key}", str(error)))
+            problems += [Problem(f"{where}.{key}", reason) for reason in error.reasons]
             continue
         filled = {attribute: parsed} if attribute else parsed
         for name, several in filled.items():
@@ -173,14 +186,30 @@ def _project(value: Any, around: Surroundings) -> str:
     return choice
 
 
-def _texts(value: Any, around: Surroundings) -> tuple[str, ...]:
+def _each(
+    value: Any, around: Surroundings, parse: Callable[[str, Surroundings], _T]
+) -> tuple[_T, ...]:
+    """The texts of a list, each as ``parse`` reads it; whatever is wrong is said of all at once."""
     if isinstance(value, str) or not isinstance(value, (list, tuple)):
         raise InvalidValueError(f"{value!r} is not a list of texts")
-    return tuple(_text(entry, around) for entry in value)
+    found: list[_T] = []
+    reasons: list[str] = []
+    for entry in value:
+        try:
+            found.append(parse(_text(entry, around), around))
+        except InvalidValueError as error:
+            reasons += error.reasons
+    if reasons:
+        raise InvalidValueError(*reasons)
+    return tuple(found)
+
+
+def _texts(value: Any, around: Surroundings) -> tuple[str, ...]:
+    return _each(value, around, _text)
 
 
 def _requirements(value: Any, around: Surroundings) -> tuple[str, ...]:
-    return tuple(requirement(text, around) for text in _texts(value, around))
+    return _each(value, around, requirement)
 
 
 def requirement(text: str, around: Surroundings) -> str:
@@ -199,7 +228,7 @@ def requirement(text: str, around: Surroundings) -> str:
 
 
 def _paths(value: Any, around: Surroundings) -> tuple[str, ...]:
-    return tuple(_existing(text, around) for text in _texts(value, around))
+    return _each(value, around, _existing)
 
 
 def _existing(text: str, around: Surroundings) -> str:
@@ -248,8 +277,7 @@ def _without_credentials_inside(file: Path, called: str) -> None:
 
 def _files(value: Any, around: Surroundings) -> tuple[str, ...]:
     """Requirements files; what they name in turn is read as well."""
-    texts = [value] if isinstance(value, str) else _texts(value, around)
-    paths = tuple(_file(text, around) for text in texts)
+    paths = _each([value] if isinstance(value, str) else value, around, _file)
     for path in paths:
         for file in with_named_files(around.root / Path(path).expanduser())[1:]:
             _without_credentials_inside(file, os.path.relpath(file, around.directory))
@@ -273,16 +301,16 @@ def _lock(value: Any, around: Surroundings) -> str:
 
 def _bounds(value: Any, around: Surroundings) -> tuple[str, ...]:
     """Constraints or overrides: requirements, and files with one on each line."""
-    found: list[str] = []
-    for text in _texts(value, around):
-        if is_path(text) or text.endswith((".txt", ".in")):
-            path = _file(text, around)
-            lines = _read(around.root / Path(path).expanduser()).splitlines()
-            stripped = [re.sub(r"(^|\s)#.*", "", line).strip() for line in lines]
-            found += [_bound(line, around) for line in stripped if line]
-        else:
-            found.append(_bound(text, around))
-    return tuple(found)
+    return tuple(bound for several in _each(value, around, _bounds_of) for bound in several)
+
+
+def _bounds_of(text: str, around: Surroundings) -> tuple[str, ...]:
+    """One of them, or those in a file."""
+    if not (is_path(text) or text.endswith((".txt", ".in"))):
+        return (_bound(text, around),)
+    lines = _read(around.root / Path(_file(text, around)).expanduser()).splitlines()
+    stripped = [re.sub(r"(^|\s)#.*", "", line).strip() for line in lines]
+    return _each([line for line in stripped if line], around, _bound)
 
 
 def _bound(text: str, around: Surroundings) -> str:
@@ -299,30 +327,33 @@ def _url(value: Any, around: Surroundings) -> str:
 
 
 def _urls(value: Any, around: Surroundings) -> tuple[str, ...]:
-    return tuple(_url(text, around) for text in _texts(value, around))
+    return _each(value, around, _url)
 
 
 def _links(value: Any, around: Surroundings) -> tuple[str, ...]:
-    return tuple(
-        _url(text, around) if "://" in text else _existing(text, around)
-        for text in _texts(value, around)
+    return _each(
+        value, around, lambda text, _: (_url if "://" in text else _existing)(text, around)
     )
 
 
 def _channels(value: Any, around: Surroundings) -> tuple[str, ...]:
     """Conda channels: names, URLs, and directories of this machine."""
-    return tuple(
-        _existing(text, around) if is_path(text) else _without_credentials(text)
-        for text in _texts(value, around)
-    )
+    return _each(value, around, _channel)
+
+
+def _channel(text: str, around: Surroundings) -> str:
+    return _existing(text, around) if is_path(text) else _without_credentials(text)
 
 
 def _match_specs(value: Any, around: Surroundings) -> tuple[str, ...]:
-    for text in _texts(value, around):
-        _without_credentials(text)
-        if not re.fullmatch(r"[a-z0-9_][\w.-]*", package_of_match_spec(text)):
-            raise InvalidValueError(f"{text!r} is not a conda match spec such as 'gdal>=3.8'")
-    return _texts(value, around)
+    return _each(value, around, _match_spec)
+
+
+def _match_spec(text: str, around: Surroundings) -> str:
+    _without_credentials(text)
+    if not re.fullmatch(r"[a-z0-9_][\w.-]*", package_of_match_spec(text)):
+        raise InvalidValueError(f"{text!r} is not a conda match spec such as 'gdal>=3.8'")
+    return text
 
 
 def _conda_environment(value: Any, around: Surroundings) -> dict[str, tuple[str, ...]]:
@@ -389,33 +420,42 @@ def _moment(value: Any, around: Surroundings) -> str:
 def _variables(value: Any, around: Surroundings) -> tuple[tuple[str, str], ...]:
     if not isinstance(value, Mapping):
         raise InvalidValueError(f"{value!r} is not a mapping of variable names to texts")
+    reasons = []
     for name, text in value.items():
         if not isinstance(name, str) or not name or "=" in name or "\0" in name:
-            raise InvalidValueError(f"{name!r} is not the name of an environment variable")
-        if not isinstance(text, str) or "\0" in text:
-            raise InvalidValueError(f"the value of {name} is not a text: {type(text).__name__}")
+            reasons.append(f"{name!r} is not the name of an environment variable")
+        elif not isinstance(text, str) or "\0" in text:
+            # Not the value: it may be a secret.
+            reasons.append(f"the value of {name} is not a text: {type(text).__name__}")
+    if reasons:
+        raise InvalidValueError(*reasons)
     return tuple(sorted(value.items()))
 
 
 def _extras(value: Any, around: Surroundings) -> tuple[str, ...]:
-    names = tuple(str(canonicalize_name(name)) for name in _texts(value, around))
-    for name in names if around.extras is not None else ():
-        _must_be_known(name, around.extras or (), "extra of the project")
-    return names
+    return _each(value, around, _extra)
+
+
+def _extra(text: str, around: Surroundings) -> str:
+    name = str(canonicalize_name(text))
+    if around.extras is not None:
+        _must_be_known(name, around.extras, "extra of the project")
+    return name
 
 
 def _groups(value: Any, around: Surroundings) -> tuple[str, ...]:
-    resolver = DependencyGroupResolver(around.groups)
-    requirements: list[str] = []
+    groups = _each(value, around, _group)
+    return tuple(requirement for group in groups for requirement in group)
+
+
+def _group(name: str, around: Surroundings) -> list[str]:
     known = [str(canonicalize_name(group)) for group in around.groups]
-    for name in _texts(value, around):
-        _must_be_known(str(canonicalize_name(name)), known, "dependency group")
-        try:
-            requirements += [str(entry) for entry in resolver.resolve(name)]
-        except ExceptionGroup as error:
-            reasons = "; ".join(str(reason) for reason in error.exceptions)
-            raise InvalidValueError(f"dependency group {name!r}: {reasons}") from None
-    return tuple(requirements)
+    _must_be_known(str(canonicalize_name(name)), known, "dependency group")
+    try:
+        return [str(entry) for entry in DependencyGroupResolver(around.groups).resolve(name)]
+    except ExceptionGroup as error:
+        reasons = "; ".join(str(reason) for reason in error.exceptions)
+        raise InvalidValueError(f"dependency group {name!r}: {reasons}") from None
 
 
 def _must_be_known(name: str, known: Iterable[str], kind: str) -> None:

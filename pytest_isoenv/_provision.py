@@ -30,7 +30,7 @@ from pytest_isoenv._wanted import intent_of, metadata_of, wanted_of
 from pytest_isoenv._wheels import NotBuilt, built, wheel_of
 from pytest_isoenv.backend import Backend, Finding, Run, Wanted
 from pytest_isoenv.environment import Environment, activated, python_of
-from pytest_isoenv.errors import BrokenEnvironment, CommandError
+from pytest_isoenv.errors import BrokenEnvironment, CommandError, ResolutionError
 from pytest_isoenv.pinned import (
     Foreign,
     Interpreter,
@@ -250,7 +250,14 @@ class Provisioner:
         if spec.lock is not None and interpreter is not None:
             text = (wanted.root / Path(spec.lock).expanduser()).read_text(encoding="utf-8")
             _locks.check_python(spec.lock, text, interpreter)
-        resolution = self._resolution(name, backend, wanted)
+        try:
+            resolution = self._resolution(name, backend, wanted)
+        except ResolutionError as error:
+            if spec.lock is not None and error.hint == _LOOSEN:
+                error.hint = (
+                    f"it must fit what {spec.lock} has locked: lock that anew, or {_LOOSEN}"
+                )
+            raise
         return self._pinned(wanted, resolution, layers)
 
     def _pinned(
@@ -422,11 +429,14 @@ class Provisioner:
         return ended.stdout
 
 
+_LOOSEN = "loosen one of the requirements named above, or give this environment another Python"
+
+
 def _hint(output: str) -> str:
     """What to do about an installer's failure, where its words give it away."""
     text = output.lower()
     if any(words in text for words in ("no solution found", "no matching distribution found")):
-        return "loosen one of the requirements named above, or give this environment another Python"
+        return _LOOSEN
     network = ("error sending request", "dns error", "failed to fetch", "could not connect")
     if any(sign in text for sign in network):
         return "check the network and the index (UV_DEFAULT_INDEX, PIP_INDEX_URL), then run again"

@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from packaging.utils import canonicalize_name
+
 from pytest_isoenv import _locks
 from pytest_isoenv._files import write_atomically
 from pytest_isoenv._provision import Provisioner
@@ -51,9 +53,12 @@ def _act(args: argparse.Namespace) -> int:
         with project.provisioner(progress.building) as provisioner:
             lock = _Lock(provisioner, root, args.upgrade or (), progress)
             written = [lock.write(name, spec) for name, spec in specs.items()]
+            unknown = lock.unknown
     finally:
         progress.clear()
-    return 0 if all(written) else 1
+    for package in unknown:
+        complain(f"--upgrade {package}: no package of that name is in what was locked")
+    return 0 if all(written) and not unknown else 1
 
 
 def _specs(project: Project, names: Sequence[str]) -> Iterator[tuple[EnvName, EnvSpec]]:
@@ -96,6 +101,12 @@ class _Lock:
         self._upgrade = [package for package in upgrade if package]
         self._anew = "" in upgrade
         self._progress = progress
+        self._met: set[str] = set()
+
+    @property
+    def unknown(self) -> list[str]:
+        """What was to be upgraded, and is in no lock."""
+        return [name for name in self._upgrade if canonicalize_name(name) not in self._met]
 
     def write(self, name: EnvName, spec: EnvSpec) -> bool:
         """Whether there is a lock that fits, now."""
@@ -108,6 +119,7 @@ class _Lock:
             self._progress.done(name, error=f"environment {name!r}: {redact(str(error))}")
             return False
         self._progress.done(name)
+        self._met |= {*_versions(old), *_versions(text)}
         if text != old:
             write_atomically(path, text)
         say(f"{name}: {path.name} {_summary(old, text)}")
