@@ -258,8 +258,11 @@ def test_lock_upgrades_on_request_only(isoenv, project):
     lock = project / "pylock.told.toml"
     (project / "isoenv.yaml").write_text(YAML.replace("extends: old", "dependencies: [lib]"))
     assert isoenv("lock", "told").out == "told: pylock.told.toml is up to date\n"
-    said = isoenv("lock", "told", "--upgrade", "lib").out
+    said = isoenv("lock", "told", "--upgrade", "Lib").out
     assert said == "told: pylock.told.toml changed: lib 1.0 -> 2.0\n"
+    ended = isoenv("lock", "told", "--upgrade", "libb")
+    assert ended.status == 1
+    assert "ERROR: --upgrade libb: no package of that name is in what was locked\n" in ended.err
     assert 'version = "2.0"' in lock.read_text()
 
 

@@ -10,7 +10,7 @@ import tomllib
 from pytest_isoenv import _config, _locks, _settings
 from pytest_isoenv._backends import builtin
 from pytest_isoenv._provision import Provisioner
-from pytest_isoenv.errors import ConfigError, LockError
+from pytest_isoenv.errors import ConfigError, LockError, ResolutionError
 from pytest_isoenv.pinned import Interpreter, parse_pylock
 from pytest_isoenv.spec import EnvSpec, Index
 from tests.packages import make_project, make_wheel
@@ -249,3 +249,12 @@ def test_the_option_stops_a_run_before_anything_is_built(pytester, run):
     message = outcome.stderr.str()
     assert "has no lock pylock.old.toml" in message
     assert "has no lock pylock.new_er.toml" in message
+
+
+def test_what_contradicts_its_lock_says_so(lock, tmp_path, provisioner):
+    lock("old")
+    (tmp_path / "isoenv.yaml").write_text(YAML.replace("lib<2", "lib<1.1"))
+    spec = _config.load(tmp_path).spec("old")
+    with pytest.raises(ResolutionError) as caught:
+        provisioner.environment("old", spec)
+    assert "it must fit what pylock.old.toml has locked: lock that anew, or" in str(caught.value)
