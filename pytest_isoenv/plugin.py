@@ -209,6 +209,12 @@ def _has_mark(node: pytest.Item) -> bool:
     return next(node.iter_markers("env"), None) is not None
 
 
+def _may_have_variants(node: pytest.Item) -> bool:
+    """Whether it may run in several environments: those of its marks, or those of a default."""
+    run = node.config.stash.get(_RUN, None)
+    return _has_mark(node) or (run is not None and len(run.selector.default) > 1)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> int | None:
     """With ``--in-env``, ``--fixtures`` and ``--markers`` list what the environments have."""
@@ -237,7 +243,7 @@ def _in_our_words(work: Callable[[], _T]) -> _T:
 @pytest.hookimpl(tryfirst=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """First of all parameters, the environment: ``test[old-case1]``."""
-    if _has_mark(metafunc.definition):
+    if _may_have_variants(metafunc.definition):
         run_of(metafunc.config).selector.parametrize(metafunc)
 
 
@@ -259,7 +265,7 @@ def pytest_make_collect_report(
     if report.failed and isinstance(collector, pytest.Module) and _may_declare(collector):
         run_of(collector.config).recover(collector, report)
     items = [node for node in report.result or () if isinstance(node, pytest.Item)]
-    if any(_has_mark(item) for item in items):
+    if any(_may_have_variants(item) for item in items):
         selector = run_of(collector.config).selector
         report.result = [
             variant

@@ -197,6 +197,43 @@ def test_unmarked_tests_run_in_the_default_environment(declare, run):
     }
 
 
+def test_unmarked_tests_run_in_every_environment_of_a_default_matrix(declare, run):
+    declare(
+        yaml="""
+        environments:
+          lib: {base: false, matrix: {lib: {old: "1.0", new: "2.0"}}}
+          other: {dependencies: [other==1.0]}
+        default: lib
+        """,
+        test="""
+        import pytest, unittest
+
+        @pytest.mark.parametrize("case", ["a"])
+        def test_unmarked(case):
+            import lib
+
+        class TestUnit(unittest.TestCase):
+            def test_unit(self):
+                import lib
+
+        @pytest.mark.env("other")
+        def test_marked():
+            import other
+
+        def test_that_handles_environments(isoenv): pass
+        """,
+    )
+    outcome = run("-p", "no:cacheprovider")
+    outcome.assert_outcomes(passed=6)
+    assert {name: {*env["tests"]} for name, env in outcome.environments.items()} == {
+        f"lib-{version}": {
+            f"test_it.py::test_unmarked[lib-{version}-a]",
+            f"test_it.py::TestUnit::test_unit[lib-{version}]",
+        }
+        for version in ("old", "new")
+    } | {"other": {"test_it.py::test_marked"}}
+
+
 def test_a_default_that_is_not_declared_is_a_usage_error(declare, run, own_cache):
     declare(yaml=YAML + "    default: nmaed")
     outcome = run()
