@@ -155,7 +155,7 @@ def _problems_with_locks(declarations: Declarations, locked: bool) -> list[Probl
         spec = declarations.unlocked(name)
         if name in declarations.locks and spec.lock is None:
             problems += _locks.problems_with(declarations.locks[name], name, spec, root, locked)
-        elif locked and spec.lock is None:
+        elif locked and spec.lock is None and spec.can_be_locked:
             what = f"it has no lock {_locks.file_of(name)}; make one with: isoenv lock {name}"
             problems.append(Problem(f"{declarations.origins[name]}.environments.{name}", what))
     return problems

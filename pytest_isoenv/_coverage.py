@@ -89,8 +89,11 @@ class Measurement:
     def take_in(self) -> None:
         """Add what the workers wrote to the host's own data, and forget it."""
         module: Any = sys.modules["coverage"]
+        files = sorted(self._directory.iterdir())
+        if files:  # what was not imported here was there, as with pytest-xdist's processes
+            self._coverage._warn_no_data = self._coverage._warn_unimported_source = False
         data = self._coverage.get_data()
-        for file in sorted(self._directory.iterdir()):
+        for file in files:
             there = module.CoverageData(basename=str(file))
             there.read()
             data.update(there)

@@ -108,9 +108,16 @@ def parse_layer(
             continue
         filled = {attribute: parsed} if attribute else parsed
         for name, several in filled.items():
-            adds = name in _SHARED
-            values[name] = values.get(name, ()) + several if adds else several
+            values[name] = _joined(name, values.get(name), several)
     return Layer(home=around.home, **values), problems
+
+
+def _joined(attribute: str, before: Any, value: Any) -> Any:
+    """What several keys of one declaration say, in the order in which it counts."""
+    if attribute not in _SHARED or before is None:
+        return value
+    # Of channels the first counts most; of the mentions of a package, the last.
+    return value + before if attribute == "channels" else before + value
 
 
 def _text(value: Any, around: Surroundings) -> str:
@@ -336,6 +343,13 @@ def _home_of(path: Path, root: Path) -> str:
     return "" if home == "." else home
 
 
+def _list_of(declared: Mapping[str, Any], key: str) -> list[Any]:
+    value = declared.get(key)
+    if value is not None and not isinstance(value, list):
+        raise InvalidValueError(f"{key}: {value!r} is not a list")
+    return value or []
+
+
 def _read_conda(declared: Mapping[str, Any], around: Surroundings) -> dict[str, tuple[str, ...]]:
     unknown = sorted(set(map(str, declared)) - _CONDA_KEYS)
     if unknown:
@@ -343,14 +357,13 @@ def _read_conda(declared: Mapping[str, Any], around: Surroundings) -> dict[str, 
         raise InvalidValueError(f"unknown key {unknown[0]!r}; the keys are: {known}")
     specs: list[Any] = []
     requirements: list[Any] = []
-    entries = declared.get("dependencies") or []
-    for entry in entries if isinstance(entries, list) else [entries]:
+    for entry in _list_of(declared, "dependencies"):
         if isinstance(entry, Mapping) and set(entry) == {"pip"}:
             requirements += _texts(entry["pip"], around)
         else:
             specs.append(entry)
     # conda ignores its pseudo-channel as well: it says that only the channels named here count.
-    channels = [text for text in declared.get("channels") or [] if text != "nodefaults"]
+    channels = [text for text in _list_of(declared, "channels") if text != "nodefaults"]
     return {
         "channels": _channels(channels, around),
         "conda_dependencies": _match_specs(specs, around),

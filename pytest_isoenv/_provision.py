@@ -425,11 +425,11 @@ class Provisioner:
 def _hint(output: str) -> str:
     """What to do about an installer's failure, where its words give it away."""
     text = output.lower()
-    if "no solution found" in text:
+    if any(words in text for words in ("no solution found", "no matching distribution found")):
         return "loosen one of the requirements named above, or give this environment another Python"
     network = ("error sending request", "dns error", "failed to fetch", "could not connect")
     if any(sign in text for sign in network):
-        return "check the network and the index (UV_DEFAULT_INDEX), then run again"
+        return "check the network and the index (UV_DEFAULT_INDEX, PIP_INDEX_URL), then run again"
     if "failed to build" in text or "build backend" in text:
         return (
             "see what the build says above; a wheel for this Python, or a compiler, may be missing"

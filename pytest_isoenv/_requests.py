@@ -41,84 +41,9 @@ def read_requests(
 
     A matrix, and a name that several declared environments share, ask for several.
     """
-    keywords = dict(fields)
-    problems: list[Problem] = []
-    given_id = _read_id(keywords.pop("id", None), where, problems)
-    matrix = {key: keywords.pop(key) for key in _matrix.KEYS if key in keywords}
-    layer = _read_layer(keywords, where, declarations, problems)
-    named, requirements = _read_positional(args, where, declarations, problems)
-    if not args and not fields:
-        problems.append(Problem(where, "env() needs a requirement, a declared name, or a field"))
-    if HOST in named and (len(args) > 1 or keywords or matrix):
-        problems.append(Problem(where, f"{HOST!r} stands alone: nothing can be added to it"))
-    if len(named) > 1:
-        problems.append(Problem(where, f"one environment at a time, not {' and '.join(named)}"))
-    cells = _read_cells(given_id or "".join(named), matrix, where, declarations, problems)
-    if problems:
-        return [], problems
-    if named == [HOST]:
-        return [Request(EnvName(given_id or HOST), None)], []
-    closer = dataclasses.replace(
-        layer, requirements=unite_requirements([*layer.requirements, *requirements])
-    )
-    chosen = declarations.select(named[0]) if named else [None]
-    parts = [
-        _Part(name, given_id if len(chosen) == 1 else _in_family(given_id, named, name), *cell)
-        for name in chosen
-        for cell in cells
-    ]
-    requests = [part.request(declarations, closer) for part in parts]
-    problems = [
-        problem
-        for request in requests
-        if request.spec is not None
-        for problem in declarations.refusals(request.spec, where)
-    ]
-    return ([], problems) if problems else (requests, [])
-
-
-def _in_family(given_id: str | None, named: Sequence[str], name: str | None) -> str | None:
-    """The id of one of several environments: what tells it apart follows the given id."""
-    if given_id is None or name is None:
-        return given_id
-    return f"{given_id}-{name.removeprefix(f'{named[0]}-')}"
-
-
-@dataclasses.dataclass(frozen=True)
-class _Part:
-    """One of the environments that a marker asks for: of a name, with an id, of a matrix's cell."""
-
-    name: EnvName | None
-    given_id: str | None
-    cell: str
-    layer: Layer
-
-    def request(self, declarations: Declarations, closer: Layer) -> Request:
-        spec = declarations.spec(self.name, closer, self.layer)
-        named = [self.name] if self.name is not None else []
-        says_something = named or closer != Layer() or not self.cell
-        derived = derive_name(named, closer) if says_something else ""
-        first = self.given_id if self.given_id is not None else derived
-        return Request(EnvName("-".join(filter(None, [first, self.cell]))), spec)
-
-
-def _read_cells(
-    family: str,
-    matrix: Mapping[str, Any],
-    where: str,
-    declarations: Declarations,
-    problems: list[Problem],
-) -> list[tuple[str, Layer]]:
-    if not matrix:
-        return [("", Layer())]
-    cells, wrong = _matrix.cells(family, matrix, where)
-    problems += wrong
-    found = []
-    for cell in cells:
-        layer, wrong = parse_layer(cell.fields, f"{where}.matrix", declarations.around)
-        problems += wrong
-        found.append((cell.name, layer))
-    return found
+    reader = _Reader(where, declarations)
+    requests = reader.requests(args, fields)
+    return ([], reader.problems) if reader.problems else (requests, [])
 
 
 def requested(
@@ -139,65 +64,128 @@ def requested(
     return request.name, request.spec
 
 
-def _read_id(value: Any, where: str, problems: list[Problem]) -> str | None:
-    if value is None:
-        return None
-    if not isinstance(value, str) or not value or re.search(r"\s|::|[\[\]]", value):
-        problems.append(
-            Problem(f"{where}.id", f"{value!r} is not a text without spaces, '::', [ ]")
+class _Reader:
+    """Reads the arguments of one marker; what is wrong gathers in :attr:`problems`."""
+
+    def __init__(self, where: str, declarations: Declarations) -> None:
+        self.problems: list[Problem] = []
+        self._where = where
+        self._declarations = declarations
+
+    def requests(self, args: Sequence[Any], fields: Mapping[str, Any]) -> list[Request]:
+        """What is asked for; meaningless once something is wrong."""
+        keywords = dict(fields)
+        given_id = self._id(keywords.pop("id", None))
+        matrix = {key: keywords.pop(key) for key in _matrix.KEYS if key in keywords}
+        layer = self._layer(keywords)
+        named, requirements = self._positional(args)
+        if not args and not fields:
+            self._problem("env() needs a requirement, a declared name, or a field")
+        if HOST in named and (len(args) > 1 or keywords or matrix):
+            self._problem(f"{HOST!r} stands alone: nothing can be added to it")
+        if len(named) > 1:
+            self._problem(f"one environment at a time, not {' and '.join(named)}")
+        cells = self._cells(given_id or "".join(named), matrix)
+        if self.problems:
+            return []
+        if named == [HOST]:
+            return [Request(EnvName(given_id or HOST), None)]
+        both = unite_requirements([*layer.requirements, *requirements])
+        closer = dataclasses.replace(layer, requirements=both)
+        found = self._chosen(named, given_id, closer, cells)
+        for request in found:
+            if request.spec is not None:
+                self.problems += self._declarations.refusals(request.spec, self._where)
+        return found
+
+    def _chosen(
+        self,
+        named: Sequence[str],
+        given_id: str | None,
+        closer: Layer,
+        cells: Sequence[tuple[str, Layer]],
+    ) -> list[Request]:
+        """A request for each environment that is named, and each cell of the marker's matrix."""
+        names = self._declarations.select(named[0]) if named else [None]
+        found = []
+        for name in names:
+            own = [] if name is None else [name]
+            # Of several, what tells one apart follows the given id.
+            ending = name.removeprefix(f"{named[0]}-") if name and len(names) > 1 else ""
+            for cell, layer in cells:
+                says_something = own or closer != Layer() or not cell
+                first = given_id or (derive_name(own, closer) if says_something else "")
+                parts = [first, ending if given_id else "", cell]
+                spec = self._declarations.spec(name, closer, layer)
+                found.append(Request(EnvName("-".join(filter(None, parts))), spec))
+        return found
+
+    def _problem(self, what: str, key: str = "") -> None:
+        self.problems.append(Problem(f"{self._where}.{key}" if key else self._where, what))
+
+    def _id(self, value: Any) -> str | None:
+        if value is None:
+            return None
+        if not isinstance(value, str) or not value or re.search(r"\s|::|[\[\]]", value):
+            self._problem(f"{value!r} is not a text without spaces, '::', [ ]", "id")
+            return None
+        return value
+
+    def _layer(self, keywords: Mapping[str, Any]) -> Layer:
+        """The fields of a marker: those of the config, in Python's spelling."""
+        config_spelling: dict[str, Any] = {}
+        for key, value in keywords.items():
+            known_as = "dependencies" if key == "deps" else key.replace("_", "-")
+            if known_as in config_spelling:
+                self._problem(f"{known_as!r} is given twice", key)
+            config_spelling[known_as] = value
+        around, also = self._declarations.around, ("id", *_matrix.KEYS)
+        layer, problems = parse_layer(config_spelling, self._where, around, also)
+        self.problems += problems
+        for name in layer.layers:
+            if name not in self._declarations.stacks:
+                known = choices(name, self._declarations.stacks)
+                what = f"{name!r} is not a declared environment; there are: {known}"
+                self._problem(what, "layers")
+        return layer
+
+    def _cells(self, family: str, matrix: Mapping[str, Any]) -> list[tuple[str, Layer]]:
+        if not matrix:
+            return [("", Layer())]
+        cells, problems = _matrix.cells(family, matrix, self._where)
+        self.problems += problems
+        found = []
+        for cell in cells:
+            spot = f"{self._where}.matrix"
+            layer, problems = parse_layer(cell.fields, spot, self._declarations.around)
+            self.problems += problems
+            found.append((cell.name, layer))
+        return found
+
+    def _positional(self, args: Sequence[Any]) -> tuple[list[str], list[str]]:
+        named, requirements = [], []
+        for arg in args:
+            if not isinstance(arg, str):
+                self._problem(f"{arg!r} is neither a requirement nor a name")
+            elif arg == HOST or self._declarations.select(arg):
+                named.append(arg)
+            elif is_bare_word(arg):
+                self._problem(self._unknown_name(arg))
+            else:
+                try:
+                    requirements.append(requirement(arg, self._declarations.around))
+                except InvalidValueError as error:
+                    self._problem(self._unknown_name(arg) if is_glob(arg) else str(error))
+        return named, requirements
+
+    def _unknown_name(self, word: str) -> str:
+        known = choices(word, [*self._declarations.stacks, *self._declarations.families])
+        if is_glob(word):
+            return f"{word!r} fits no declared environment; declared are: {known}"
+        return (
+            f"{word!r} is not a declared environment; declared are: {known}. "
+            f"For any version of a package of that name write deps=[{word!r}]"
         )
-        return None
-    return value
-
-
-def _read_layer(
-    keywords: dict[str, Any], where: str, declarations: Declarations, problems: list[Problem]
-) -> Layer:
-    """The fields of a marker: those of the config, in Python's spelling."""
-    config_spelling: dict[str, Any] = {}
-    for key, value in keywords.items():
-        known_as = "dependencies" if key == "deps" else key.replace("_", "-")
-        if known_as in config_spelling:
-            problems.append(Problem(f"{where}.{key}", f"{known_as!r} is given twice"))
-        config_spelling[known_as] = value
-    layer, found = parse_layer(config_spelling, where, declarations.around, ("id", *_matrix.KEYS))
-    for name in layer.layers:
-        if name not in declarations.stacks:
-            known = choices(name, declarations.stacks)
-            what = f"{name!r} is not a declared environment; there are: {known}"
-            found.append(Problem(f"{where}.layers", what))
-    problems += found
-    return layer
-
-
-def _read_positional(
-    args: Sequence[Any], where: str, declarations: Declarations, problems: list[Problem]
-) -> tuple[list[str], list[str]]:
-    named, requirements = [], []
-    for arg in args:
-        if not isinstance(arg, str):
-            problems.append(Problem(where, f"{arg!r} is neither a requirement nor a name"))
-        elif arg == HOST or declarations.select(arg):
-            named.append(arg)
-        elif is_bare_word(arg):
-            problems.append(Problem(where, _unknown_name(arg, declarations)))
-        else:
-            try:
-                requirements.append(requirement(arg, declarations.around))
-            except InvalidValueError as error:
-                what = _unknown_name(arg, declarations) if is_glob(arg) else str(error)
-                problems.append(Problem(where, what))
-    return named, requirements
-
-
-def _unknown_name(word: str, declarations: Declarations) -> str:
-    known = choices(word, [*declarations.stacks, *declarations.families])
-    if is_glob(word):
-        return f"{word!r} fits no declared environment; declared are: {known}"
-    return (
-        f"{word!r} is not a declared environment; declared are: {known}. "
-        f"For any version of a package of that name write deps=[{word!r}]"
-    )
 
 
 def derive_name(named: Sequence[str], layer: Layer) -> str:

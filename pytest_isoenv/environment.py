@@ -77,8 +77,9 @@ def bin_directory(prefix: Path) -> Path:
 def python_of(prefix: Path) -> Path:
     """An environment's interpreter."""
     directory = bin_directory(prefix)
-    windows = directory / "python.exe"
-    return windows if windows.exists() else directory / "python"
+    # On Windows conda has it in the prefix itself.
+    windows = [directory / "python.exe", prefix / "python.exe"]
+    return next((path for path in windows if path.exists()), directory / "python")
 
 
 def activated(host: Mapping[str, str], prefix: Path, spec: EnvSpec, root: Path) -> dict[str, str]:
@@ -92,5 +93,7 @@ def activated(host: Mapping[str, str], prefix: Path, spec: EnvSpec, root: Path) 
     entries = [*front, str(bin_directory(prefix)), host.get("PATH", os.defpath)]
     environ["PATH"] = os.pathsep.join(entries)
     environ["VIRTUAL_ENV"] = str(prefix)
+    if (prefix / "conda-meta").is_dir():
+        environ["CONDA_PREFIX"] = str(prefix)
     environ.update(spec.variables)
     return environ

@@ -129,6 +129,11 @@ class EnvSpec:
     conda: Conda = Conda()
     missing_interpreter: MissingInterpreter = "error"
 
+    @property
+    def can_be_locked(self) -> bool:
+        """Whether a PEP 751 document can hold all that it resolves to: not what conda installs."""
+        return self.backend != "conda"
+
     def installs_like(self, other: EnvSpec) -> bool:
         """Whether resolving it would give what resolving ``other`` does."""
         return self._installs == other._installs

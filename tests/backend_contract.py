@@ -153,8 +153,18 @@ def moved_away(path: Path):
         away.rename(path)
 
 
+#: Promises that hang on a function which a backend may do without.
+OPTIONAL = {"test_a_wheel_of_a_tree_can_be_built_once_and_installed_often": "build_wheel"}
+
+
 class BackendContract:
     """The promises; a subclass provides the fixture ``backend``, of class scope or wider."""
+
+    @pytest.fixture(autouse=True)
+    def only_what_it_has(self, request, backend):
+        function = OPTIONAL.get(request.function.__name__)
+        if function is not None and not hasattr(backend, function):
+            pytest.skip(f"the backend {backend.name!r} has no {function}")
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -395,6 +405,18 @@ class BackendContract:
             bench.create(None, Source(str(tree), "digest"))
         assert "no compiler here" in caught.value.output
         assert str(tree) in caught.value.purpose
+
+    def test_a_wheel_of_a_tree_can_be_built_once_and_installed_often(
+        self, bench, interpreter, tree, tmp_path
+    ):
+        wheels = tmp_path / "wheels"
+        wheels.mkdir()
+        wanted = Wanted(bench.spec(), interpreter, (), tree, bench.environ)
+        bench.backend.build_wheel(tree, wanted, wheels, bench.run)
+        (wheel,) = wheels.glob("*.whl")
+        (tree / "src" / "app.py").write_text("VALUE = 'of the tree'\n")
+        source = Source(str(tree), "digest", wheel=str(wheel))
+        assert inside(bench.create(None, source), "import app; print(app.VALUE)") == "1"
 
     # Checking
 

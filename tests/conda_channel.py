@@ -47,6 +47,7 @@ def make_package(
         for path, text in texts.items():
             member = tarfile.TarInfo(path)
             member.size = len(text.encode())
+            member.mode = 0o755 if path.startswith("bin/") else 0o644
             archive.addfile(member, io.BytesIO(text.encode()))
         for path, target in (links or {}).items():
             member = tarfile.TarInfo(path)
@@ -63,7 +64,7 @@ def make_python(channel: Path) -> Path:
     """A ``python`` that is a virtual environment of the Python that runs the tests."""
     base = Path(getattr(sys, "_base_executable", sys.executable)).resolve()
     files = {
-        "pyvenv.cfg": f"home = {base.parent}\nversion = {VERSION}\n",
+        "pyvenv.cfg": f"home = {base.parent}\ninclude-system-site-packages = false\n",
         f"{PURELIB}/README.txt": "here go packages\n",
     }
     names = ("python", "python3", f"python3.{sys.version_info.minor}")

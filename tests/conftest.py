@@ -63,6 +63,11 @@ def shared_caches(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return caches
 
 
+# Variables that would add another index to the tests' own.
+UV_INDEXES = ("UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_INDEX_URL", "UV_FIND_LINKS")
+PIP_INDEXES = ("PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_NO_INDEX")
+
+
 @pytest.fixture(autouse=True)
 def hermetic(
     request: pytest.FixtureRequest,
@@ -78,7 +83,8 @@ def hermetic(
         monkeypatch.delenv(name, raising=False)
     if request.node.get_closest_marker("network") is None:
         monkeypatch.setenv("UV_DEFAULT_INDEX", index.url)
-        for name in ("UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_INDEX_URL", "UV_FIND_LINKS"):
+        monkeypatch.setenv("PIP_INDEX_URL", index.url)
+        for name in (*UV_INDEXES, *PIP_INDEXES):
             monkeypatch.delenv(name, raising=False)
 
 

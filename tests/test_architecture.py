@@ -33,6 +33,8 @@ HOMES = {
     "filelock": {"_store"},
     "execnet": {"_gateway"},
     "findpython": {"_python_places"},
+    # A program of its own, which a backend starts: its docstring says why.
+    "rattler": {"_backends.solve_conda"},
 }
 
 

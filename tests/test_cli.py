@@ -264,6 +264,9 @@ def test_lock_upgrades_on_request_only(isoenv, project):
 
 
 def test_only_declared_environments_have_locks(isoenv, project):
+    (project / "isoenv.yaml").write_text(f"{YAML}  geo: {{backend: conda}}\n")
+    ended = isoenv("lock", "geo")
+    assert (ended.status, "'geo' has packages of conda" in ended.err) == (USAGE, True)
     ended = isoenv("lock", "lib==1.0")
     assert ended.status == USAGE
     assert "only declared environments have locks" in ended.err
@@ -492,6 +495,20 @@ def test_prune_removes_what_was_not_used_for_long_and_says_it_before(isoenv, fil
     assert isoenv("prune", "--max-size", "999B").out.endswith("1 removed, 1.0 kB\n")
 
 
+def test_what_a_build_uses_is_noted_as_used_and_looking_is_no_use(isoenv, own_cache):
+    isoenv("build", "old")
+    home = own_cache / "v1"
+    (resolution,) = (home / "resolutions").iterdir()
+    (manifest,) = (home / "environments").glob("*/manifest.json")
+    for path in (resolution, manifest):
+        os.utime(path, (0, 0))
+    for args in (["list"], ["show", "old"], ["cache"], ["prune"]):
+        assert isoenv(*args).status == 0
+    assert [path.stat().st_mtime for path in (resolution, manifest)] == [0, 0]
+    isoenv("build", "old")
+    assert min(path.stat().st_mtime for path in (resolution, manifest)) > 0
+
+
 @pytest.mark.parametrize(
     ("read", "text", "value"),
     [
@@ -544,6 +561,17 @@ def test_doctor_says_what_is_wrong_with_declarations(isoenv, project):
     assert ended.status == 1
     assert "BAD  declarations: isoenv.yaml.environments: 3 is not a mapping" in ended.out
     assert "ok   uv: " in ended.out
+
+
+def test_doctor_looks_at_the_backends_that_are_used(isoenv, project, monkeypatch):
+    assert "conda" not in isoenv("doctor").out
+    (project / "isoenv.yaml").write_text("environments: {geo: {backend: conda}}")
+    monkeypatch.setattr("pytest_isoenv._backends.conda._tool", lambda: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    ended = isoenv("doctor")
+    assert ended.status == 1
+    assert "BAD  conda: nothing installs conda packages\n     -> " in ended.out
+    assert "geo" not in ended.out
 
 
 # The project

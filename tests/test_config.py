@@ -431,6 +431,87 @@ def test_a_backend_is_one_of_those_that_are_installed(around):
     assert "conda, uv" in line
 
 
+def conda_file(around, text):
+    (around.root / "env").mkdir(exist_ok=True)
+    (around.root / "env" / "environment.yml").write_text(textwrap.dedent(text))
+    return "env/environment.yml"
+
+
+def test_a_conda_environment_is_channels_packages_and_what_its_pip_section_has(around):
+    (around.root / "env" / "tree").mkdir(parents=True)
+    path = conda_file(
+        around,
+        """
+        name: geo
+        channels: [conda-forge, nodefaults]
+        dependencies:
+          - gdal >=3.8
+          - pip
+          - pip: [attrs>=23, ./tree]
+        """,
+    )
+    layer = fields(around, conda_environment=path)
+    assert layer.channels == ("conda-forge",)
+    assert layer.conda_dependencies == ("gdal >=3.8", "pip")
+    assert layer.requirements == ("attrs>=23", "./env/tree")
+
+
+def test_a_declaration_wins_over_its_conda_environment(declare, tmp_path):
+    (tmp_path / "environment.yml").write_text(
+        "channels: [theirs]\ndependencies: [gdal=3.8, numpy=1.26, {pip: ['lib==1.0']}]\n"
+    )
+    declared = declare(
+        """
+        environments:
+          geo:
+            backend: conda
+            conda-dependencies: [numpy=2, gdal]
+            channels: [ours]
+            dependencies: ["lib==2.0"]
+            conda-environment: environment.yml
+        """,
+        backends=("uv", "conda"),
+    )
+    spec = declared.spec("geo")
+    assert spec.conda.channels == ("ours", "theirs")
+    assert spec.conda.dependencies == ("gdal=3.8", "numpy=2")
+    assert spec.requirements == ("lib==2.0",)
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("- a\n- b\n", "is not a mapping"),
+        ("dependencies: [a", "is not valid YAML"),
+        ("dependencies: [a]\nvariables: {A: b}\n", "unknown key 'variables'; the keys are: "),
+        ("dependencies: [{pop: [a]}]\n", "{'pop': ['a']} is not a text"),
+        ("dependencies: [3]\n", "3 is not a text"),
+        ("dependencies: a\n", "'a' is not a list"),
+        ("dependencies: [==3]\n", "'==3' is not a conda match spec"),
+        ("dependencies: [pip: ['lib=>1']]\n", "'lib=>1' is not a PEP 508 requirement"),
+        ("channels: [./nowhere]\n", "'./nowhere' does not exist"),
+        ("channels: nowhere\n", "'nowhere' is not a list"),
+    ],
+)
+def test_what_is_wrong_in_a_conda_environment_is_said_with_its_name(around, text, what):
+    path = conda_file(around, text)
+    (line,) = broken(around, conda_environment=path)
+    assert line.startswith("x.conda-environment: 'env/environment.yml' is no conda environment: ")
+    assert what in line
+
+
+@pytest.mark.parametrize(
+    "text", ["conda-forge::numpy >=1.26", "numpy=1.26=py312*", "numpy[build=x]"]
+)
+def test_a_conda_package_may_be_asked_for_with_all_that_conda_knows(around, text):
+    assert fields(around, conda_dependencies=[text]).conda_dependencies == (text,)
+
+
+def test_credentials_of_a_channel_are_refused(around):
+    (line,) = broken(around, channels=["https://me:s3cret@example.org/channel"])
+    assert "credentials" in line
+
+
 def test_a_project_cannot_go_in_where_there_is_none(tmp_path):
     (line,) = broken(Surroundings(tmp_path), project="editable")
     assert "needs a project" in line

@@ -57,6 +57,8 @@ def test_pytest_cov_gives_one_report_of_the_host_and_all_environments(pytester):
     assert "env:new|test_it.py::test_there" in contexts(pytester)
     alone = pytester.runpytest_subprocess("-p", "no:xdist", *options, "-k", "old")
     alone.stdout.fnmatch_lines(["code_under_test.py * 4-6"])
+    whole = pytester.runpytest_subprocess("-p", "no:xdist", *options, "--in-env=lib==1.0")
+    assert "CoverageWarning" not in whole.stdout.str() + whole.stderr.str()
 
 
 @pytest.mark.usefixtures("suite")

@@ -249,7 +249,7 @@ def test_every_problem_of_a_file_is_said_at_once_before_anything_is_built(declar
         (".environments.absent.local", "'nowhere.whl' does not exist below"),
         (".environments.absent.lock", "'pylock.toml' does not exist below"),
         (".environments.choice.missing-interpreter", "'maybe' is not one of: error, skip"),
-        (".environments.choice.backend", "'pip' is not one of: uv"),
+        (".environments.choice.backend", "'pip' is not one of: conda, uv, venv"),
         (".environments.group.groups", "'test' is no dependency group; there are: (none)"),
         (".environments.group.extras", "'test' is no extra of the project"),
         (".environments.inherits.base", "True: base is inherited"),

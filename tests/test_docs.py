@@ -28,6 +28,7 @@ import pytest
 import yaml
 
 from pytest_isoenv import _config, _fields, _settings, hookspecs
+from pytest_isoenv._backends import builtin
 from pytest_isoenv.errors import ConfigError
 from tests import test_plugins
 from tests.packages import Index, make_wheel
@@ -124,7 +125,7 @@ class Project:
         if path.name in ("isoenv.yaml", "pyproject.toml"):
             refused = pytest.raises(ConfigError) if block.invalid else nullcontext()
             with refused:
-                _config.load(path.parent)
+                _config.load(path.parent, {backend.name for backend in builtin()})
 
     def run(self, command: str) -> subprocess.CompletedProcess[str]:
         variables, words = {}, shlex.split(command, comments=True)
@@ -326,7 +327,8 @@ def test_the_table_of_plugins_has_every_pair() -> None:
 
 
 def test_every_dependency_has_its_reasons_written_down() -> None:
-    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = [*project["dependencies"], *project["optional-dependencies"]["conda"]]
     names = [re.split(r"[<>=;\[ ]", text)[0] for text in declared]
     page = (ROOT / "docs/explanation/dependencies.md").read_text()
     assert re.findall(r"^## (\S+)$", page, re.MULTILINE) == sorted(names)

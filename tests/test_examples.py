@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from tests.conda_channel import make_package, make_python, write_index
+
 EXAMPLES = Path(__file__).parent.parent / "examples"
 NAMES = sorted(ini.parent.name for ini in EXAMPLES.glob("*/pytest.ini"))
 
@@ -111,6 +113,75 @@ def test_one_version_writes_and_another_reads(copy_of: Any) -> None:
     assert ran.summary == "3 passed"
     assert ran.packages("werkzeug-2.2.3")["werkzeug"] == "2.2.3"
     assert ran.packages("werkzeug>=3")["werkzeug"] >= "3"
+
+
+def test_everything_can_be_in_one_declaration(copy_of: Any) -> None:
+    ran = Ran(copy_of("all_at_once"), "test_declared.py")
+    assert re.sub(r", \d+ warnings?", "", ran.summary) == "13 passed"
+    assert ran.outcomes == {
+        "current": {"passed": 3},
+        "old-attrs": {"passed": 1},
+        "frozen": {"passed": 1},
+        "house": {"passed": 2},
+        "thin": {"passed": 1},
+        "dates-old-utc": {"passed": 1},
+        "dates-new-utc": {"passed": 2},
+        "dates-new-berlin": {"passed": 2},
+    }
+    assert ran.packages("old-attrs")["attrs"] == "22.2.0"
+    assert ran.packages("frozen")["six"] == "1.16.0"
+    assert "house-style" in ran.packages("house")
+    assert "pydantic" not in ran.packages("house")
+    assert {"attrs", "pydantic"} <= set(ran.packages("thin"))
+
+
+CONDA_FORGE = "https://conda.anaconda.org/conda-forge"
+
+
+def test_a_conda_environment_of_one_declaration_with_all(copy_of: Any, tmp_path: Path) -> None:
+    pytest.importorskip("rattler", reason="py-rattler is not installed")
+    channel = tmp_path / "channel"
+    make_python(channel)
+    make_package(channel, "jq", "1.7", files={"bin/jq": "#!/bin/sh\necho jq-1.7\n"})
+    url = write_index(channel)
+    directory = copy_of("all_at_once")
+    for name in ("isoenv.yaml", "test_conda.py"):
+        text = (directory / name).read_text()
+        assert CONDA_FORGE in text
+        (directory / name).write_text(text.replace(CONDA_FORGE, url))
+    assert Ran(directory, "test_conda.py").summary == "1 passed"
+
+
+def test_without_a_conda_its_environment_is_skipped_with_the_reason(copy_of: Any) -> None:
+    directory = copy_of("all_at_once")
+    # As where neither is installed.
+    hidden = "import importlib.util, shutil\nfound = importlib.util.find_spec\n"
+    hidden += "importlib.util.find_spec = lambda name: None if name == 'rattler' else found(name)\n"
+    hidden += "shutil.which = lambda name: None\n"
+    (directory / "conftest.py").write_text(hidden)
+    ran = Ran(directory, "test_conda.py")
+    assert ran.summary == "1 skipped"
+    assert "neither py-rattler (pytest-isoenv[conda]) nor a conda is there" in ran.output
+
+
+def test_a_plugin_adds_environments_and_a_backend_and_says_what_that_cannot_do(
+    copy_of: Any,
+) -> None:
+    directory = copy_of("own_backend")
+    ran = Ran(directory)
+    assert ran.summary == "3 passed"
+    assert ran.outcomes == {"dateutil-2.7.0": {"passed": 2}, "dateutil-2.9.0.post0": {"passed": 1}}
+    assert ran.packages("dateutil-2.7.0")["python-dateutil"] == "2.7.0"
+    house = directory / "house.py"
+    declared = house.read_text()
+    house.write_text(
+        declared.replace('"backend": "system",', '"backend": "system", "local": ["."],')
+    )
+    ended = subprocess.run(
+        [sys.executable, "-m", "pytest"], cwd=directory, capture_output=True, text=True
+    )
+    assert ended.returncode == 4
+    assert "the backend 'system' cannot do this: local" in ended.stderr
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -164,6 +164,11 @@ def test_locked_says_which_lock_is_missing(tmp_path, lock):
     assert "no lock pylock.new_er.toml; make one with: isoenv lock new.er" in problem.what
 
 
+def test_what_conda_installs_needs_no_lock(tmp_path):
+    (tmp_path / "isoenv.yaml").write_text("environments: {geo: {backend: conda}}")
+    _config.load(tmp_path, ("uv", "conda"), locked=True)
+
+
 def test_the_projects_requirements_are_part_of_what_a_lock_is_made_for(tmp_path):
     make_project(tmp_path, "app", requires=["lib"], extras={"fast": ["other"]})
     inputs = _locks.inputs_of(EnvSpec(project="editable", extras=("fast",)), tmp_path)

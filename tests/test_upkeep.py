@@ -130,6 +130,16 @@ def test_resolutions_age_too(store):
     assert not directory.exists()
 
 
+def test_built_wheels_age_too_and_stay_while_they_are_built(store):
+    with store.wheels("tree") as directory:
+        (directory / "any").mkdir(parents=True)
+        assert [one.busy for one in prune(Store(store.root), EVERYTHING)] == [True]
+    os.utime(directory, (0, 0))
+    assert prune(store, Limits()) == []
+    assert names(prune(store, Limits(age=100))) == ["tree"]
+    assert not directory.exists()
+
+
 def test_those_used_the_longest_ago_go_until_the_rest_is_small_enough(store, make):
     for number in range(4):
         make(f"e{number}", used=number * 10, size=100)

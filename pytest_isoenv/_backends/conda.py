@@ -161,7 +161,7 @@ def _fill(
 ) -> None:
     """Create a prefix through py-rattler, or with a conda that gets ``arguments``."""
     purpose = "solving the conda packages" if failure is ResolutionError else "installing them"
-    if importlib.util.find_spec("rattler") is not None:
+    if _has_rattler():
         write_json(file, request)
         run([sys.executable, "-I", _PROGRAM, file], purpose=purpose, failure=failure)
         return
@@ -170,6 +170,10 @@ def _fill(
         raise failure(purpose, "conda create", 127, _MISSING)
     options = ["--yes", "--quiet", "--prefix", request["prefix"]]
     run([tool, "create", *options, *arguments], purpose=purpose, failure=failure)
+
+
+def _has_rattler() -> bool:
+    return importlib.util.find_spec("rattler") is not None
 
 
 def _record(file: Path) -> Foreign:

@@ -61,7 +61,11 @@ try:
     import ensurepip, venv
 except ImportError as error:
     sys.exit("this Python comes without pip or venv (%s); Debian has them in python3-venv" % error)
-name = "pip-%s-py3-none-any.whl" % ensurepip.version()
+version = ensurepip.version()
+if [int(number) for number in version.split(".")[:2]] < [22, 2]:
+    sys.exit("this Python brings pip %s, and 22.2 is the first that can say what it would install; "
+             "take a later release of this Python, or the backend uv" % version)
+name = "pip-%s-py3-none-any.whl" % version
 places = [sysconfig.get_config_var("WHEEL_PKG_DIR"), os.path.dirname(ensurepip.__file__)]
 found = [os.path.join(p, d, name) for p in places if p for d in ("", "_bundled")]
 found = [path for path in found if os.path.isfile(path)]

@@ -57,13 +57,15 @@ def _act(args: argparse.Namespace) -> int:
 
 
 def _specs(project: Project, names: Sequence[str]) -> Iterator[tuple[EnvName, EnvSpec]]:
-    """The environments that can have locks, as they are declared."""
+    """The environments that can have locks, as they are declared; others only if not named."""
     for request in project.requests(names):
         spec = project.declarations.unlocked(_declared(project, request))
-        if spec.lock is None:
+        if spec.lock is None and spec.can_be_locked:
             yield request.name, spec
-        elif names:
+        elif request.name in names and spec.lock is not None:
             raise UsageError(f"{request.name!r} has a lock of yours, {spec.lock}: make that anew")
+        elif request.name in names:
+            raise UsageError(f"{request.name!r} has packages of conda, which no lock file can hold")
 
 
 def _declared(project: Project, request: Request) -> EnvName:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from pytest_isoenv import _config, _settings
-from pytest_isoenv._backends import builtin
+from pytest_isoenv._backends import builtin, unsupported_by
 from pytest_isoenv._config import HOST, Declarations, is_glob
 from pytest_isoenv._fields import choices
 from pytest_isoenv._provision import Notify, Provisioner
@@ -60,6 +61,7 @@ class Project:
             names,
             added.environments,
             locked=getattr(args, "env_locked", False),
+            unsupported=partial(unsupported_by, self.backends),
         )
 
     def requests(self, texts: Sequence[str]) -> list[Request]:
