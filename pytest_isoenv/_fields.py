@@ -13,7 +13,7 @@ import posixpath
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from packaging.dependency_groups import DependencyGroupResolver
 from packaging.errors import ExceptionGroup
@@ -44,8 +44,18 @@ _CONDA_KEYS = frozenset({"name", "prefix", "channels", "dependencies"})
 _SPAN = re.compile(r"P(\d+[YMWD])+|\d+ ?(hours?|days?|weeks?|months?|years?)")
 
 
+_Parsed = TypeVar("_Parsed")
+
+
 class InvalidValueError(ValueError):
-    """A value that breaks its field's rule; the message names the value, the rule, the choices."""
+    """A value that breaks its field's rule; the message names the value, the rule, the choices.
+
+    ``reasons`` are the messages of a value that breaks it in several places.
+    """
+
+    def __init__(self, *reasons: str) -> None:
+        super().__init__("; ".join(reasons))
+        self.reasons = reasons
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,13 +108,15 @@ def parse_layer(
     for key, value in sorted(fields.items(), key=lambda field: field[0] not in _FIRST):
         if key not in FIELDS:
             known = choices(str(key), [*FIELDS, *also])
-            problems.append(Problem(where, f"unknown key {key!r}; the keys are: {known}"))
+            called = _CALLED_ELSEWHERE.get(str(key).replace("_", "-"))
+            hint = f" (here that is {called!r})" if called else ""
+            problems.append(Problem(where, f"unknown key {key!r}{hint}; the keys are: {known}"))
             continue
         attribute, parse = FIELDS[key]
         try:
             parsed = parse(value, around)
         except InvalidValueError as error:
-            problems.append(Problem(f"{where}.{key}", str(error)))
+            problems += [Problem(f"{where}.{key}", reason) for reason in error.reasons]
             continue
         filled = {attribute: parsed} if attribute else parsed
         for name, several in filled.items():
@@ -174,13 +186,29 @@ def _project(value: Any, around: Surroundings) -> str:
 
 
 def _texts(value: Any, around: Surroundings) -> tuple[str, ...]:
+    return _each(value, around, _text)
+
+
+def _each(
+    value: Any, around: Surroundings, parse: Callable[[str, Surroundings], _Parsed]
+) -> tuple[_Parsed, ...]:
+    """A list of texts, each read by ``parse``; what is wrong with any of them is said."""
     if isinstance(value, str) or not isinstance(value, (list, tuple)):
         raise InvalidValueError(f"{value!r} is not a list of texts")
-    return tuple(_text(entry, around) for entry in value)
+    found: list[_Parsed] = []
+    reasons: list[str] = []
+    for entry in value:
+        try:
+            found.append(parse(_text(entry, around), around))
+        except InvalidValueError as error:
+            reasons += error.reasons
+    if reasons:
+        raise InvalidValueError(*dict.fromkeys(reasons))
+    return tuple(found)
 
 
 def _requirements(value: Any, around: Surroundings) -> tuple[str, ...]:
-    return tuple(requirement(text, around) for text in _texts(value, around))
+    return _each(value, around, requirement)
 
 
 def requirement(text: str, around: Surroundings) -> str:
@@ -199,7 +227,7 @@ def requirement(text: str, around: Surroundings) -> str:
 
 
 def _paths(value: Any, around: Surroundings) -> tuple[str, ...]:
-    return tuple(_existing(text, around) for text in _texts(value, around))
+    return _each(value, around, _existing)
 
 
 def _existing(text: str, around: Surroundings) -> str:
@@ -248,12 +276,14 @@ def _without_credentials_inside(file: Path, called: str) -> None:
 
 def _files(value: Any, around: Surroundings) -> tuple[str, ...]:
     """Requirements files; what they name in turn is read as well."""
-    texts = [value] if isinstance(value, str) else _texts(value, around)
-    paths = tuple(_file(text, around) for text in texts)
-    for path in paths:
-        for file in with_named_files(around.root / Path(path).expanduser())[1:]:
-            _without_credentials_inside(file, os.path.relpath(file, around.directory))
-    return paths
+    return _each([value] if isinstance(value, str) else value, around, _requirements_file)
+
+
+def _requirements_file(text: str, around: Surroundings) -> str:
+    path = _file(text, around)
+    for file in with_named_files(around.root / Path(path).expanduser())[1:]:
+        _without_credentials_inside(file, os.path.relpath(file, around.directory))
+    return path
 
 
 def _lock(value: Any, around: Surroundings) -> str:
@@ -273,16 +303,17 @@ def _lock(value: Any, around: Surroundings) -> str:
 
 def _bounds(value: Any, around: Surroundings) -> tuple[str, ...]:
     """Constraints or overrides: requirements, and files with one on each line."""
-    found: list[str] = []
-    for text in _texts(value, around):
-        if is_path(text) or text.endswith((".txt", ".in")):
-            path = _file(text, around)
-            lines = _read(around.root / Path(path).expanduser()).splitlines()
-            stripped = [re.sub(r"(^|\s)#.*", "", line).strip() for line in lines]
-            found += [_bound(line, around) for line in stripped if line]
-        else:
-            found.append(_bound(text, around))
-    return tuple(found)
+    several = _each(value, around, _bounds_of)
+    return tuple(bound for bounds in several for bound in bounds)
+
+
+def _bounds_of(text: str, around: Surroundings) -> tuple[str, ...]:
+    if not is_path(text) and not text.endswith((".txt", ".in")):
+        return (_bound(text, around),)
+    path = _file(text, around)
+    lines = _read(around.root / Path(path).expanduser()).splitlines()
+    stripped = [re.sub(r"(^|\s)#.*", "", line).strip() for line in lines]
+    return _each([line for line in stripped if line], around, _bound)
 
 
 def _bound(text: str, around: Surroundings) -> str:
@@ -299,30 +330,33 @@ def _url(value: Any, around: Surroundings) -> str:
 
 
 def _urls(value: Any, around: Surroundings) -> tuple[str, ...]:
-    return tuple(_url(text, around) for text in _texts(value, around))
+    return _each(value, around, _url)
 
 
 def _links(value: Any, around: Surroundings) -> tuple[str, ...]:
-    return tuple(
-        _url(text, around) if "://" in text else _existing(text, around)
-        for text in _texts(value, around)
+    return _each(
+        value, around, lambda text, _: (_url if "://" in text else _existing)(text, around)
     )
 
 
 def _channels(value: Any, around: Surroundings) -> tuple[str, ...]:
     """Conda channels: names, URLs, and directories of this machine."""
-    return tuple(
-        _existing(text, around) if is_path(text) else _without_credentials(text)
-        for text in _texts(value, around)
+    return _each(
+        value,
+        around,
+        lambda text, _: _existing(text, around) if is_path(text) else _without_credentials(text),
     )
 
 
 def _match_specs(value: Any, around: Surroundings) -> tuple[str, ...]:
-    for text in _texts(value, around):
-        _without_credentials(text)
-        if not re.fullmatch(r"[a-z0-9_][\w.-]*", package_of_match_spec(text)):
-            raise InvalidValueError(f"{text!r} is not a conda match spec such as 'gdal>=3.8'")
-    return _texts(value, around)
+    return _each(value, around, _match_spec)
+
+
+def _match_spec(text: str, around: Surroundings) -> str:
+    _without_credentials(text)
+    if not re.fullmatch(r"[a-z0-9_][\w.-]*", package_of_match_spec(text)):
+        raise InvalidValueError(f"{text!r} is not a conda match spec such as 'gdal>=3.8'")
+    return text
 
 
 def _conda_environment(value: Any, around: Surroundings) -> dict[str, tuple[str, ...]]:
@@ -389,39 +423,75 @@ def _moment(value: Any, around: Surroundings) -> str:
 def _variables(value: Any, around: Surroundings) -> tuple[tuple[str, str], ...]:
     if not isinstance(value, Mapping):
         raise InvalidValueError(f"{value!r} is not a mapping of variable names to texts")
+    reasons = []
     for name, text in value.items():
         if not isinstance(name, str) or not name or "=" in name or "\0" in name:
-            raise InvalidValueError(f"{name!r} is not the name of an environment variable")
-        if not isinstance(text, str) or "\0" in text:
-            raise InvalidValueError(f"the value of {name} is not a text: {type(text).__name__}")
+            reasons.append(f"{name!r} is not the name of an environment variable")
+        elif not isinstance(text, str) or "\0" in text:
+            reasons.append(f"the value of {name} is not a text: {type(text).__name__}")
+    if reasons:
+        raise InvalidValueError(*reasons)
     return tuple(sorted(value.items()))
 
 
 def _extras(value: Any, around: Surroundings) -> tuple[str, ...]:
-    names = tuple(str(canonicalize_name(name)) for name in _texts(value, around))
-    for name in names if around.extras is not None else ():
-        _must_be_known(name, around.extras or (), "extra of the project")
-    return names
+    return _each(value, around, _extra)
+
+
+def _extra(text: str, around: Surroundings) -> str:
+    name = str(canonicalize_name(text))
+    if around.extras is not None:
+        _must_be_known(name, around.extras, "extra of the project")
+    return name
 
 
 def _groups(value: Any, around: Surroundings) -> tuple[str, ...]:
-    resolver = DependencyGroupResolver(around.groups)
-    requirements: list[str] = []
+    several = _each(value, around, _group)
+    return tuple(requirement for group in several for requirement in group)
+
+
+def _group(name: str, around: Surroundings) -> tuple[str, ...]:
     known = [str(canonicalize_name(group)) for group in around.groups]
-    for name in _texts(value, around):
-        _must_be_known(str(canonicalize_name(name)), known, "dependency group")
-        try:
-            requirements += [str(entry) for entry in resolver.resolve(name)]
-        except ExceptionGroup as error:
-            reasons = "; ".join(str(reason) for reason in error.exceptions)
-            raise InvalidValueError(f"dependency group {name!r}: {reasons}") from None
-    return tuple(requirements)
+    _must_be_known(str(canonicalize_name(name)), known, "dependency group")
+    try:
+        found = DependencyGroupResolver(around.groups).resolve(name)
+    except ExceptionGroup as error:
+        reasons = "; ".join(str(reason) for reason in error.exceptions)
+        raise InvalidValueError(f"dependency group {name!r}: {reasons}") from None
+    return tuple(str(entry) for entry in found)
 
 
 def _must_be_known(name: str, known: Iterable[str], kind: str) -> None:
     if name not in known:
         raise InvalidValueError(f"{name!r} is no {kind}; there are: {choices(name, known)}")
 
+
+# What other tools, and older habits, call a key.
+_CALLED_ELSEWHERE = {
+    "base-python": "python",
+    "basepython": "python",
+    "deps": "dependencies",
+    "dependency-groups": "groups",
+    "env-vars": "env",
+    "environment": "env",
+    "factors": "matrix",
+    "features": "extras",
+    "inherit": "extends",
+    "installer": "backend",
+    "index-url": "index",
+    "local-packages": "local",
+    "lockfile": "lock",
+    "package": "project",
+    "packages": "dependencies",
+    "path": "prepend-paths",
+    "python-version": "python",
+    "requires": "dependencies",
+    "set-env": "env",
+    "setenv": "env",
+    "template": "extends",
+    "variables": "env",
+    "venv-backend": "backend",
+}
 
 # Keys that are read before others, and the attributes that several keys fill.
 _FIRST = frozenset({"groups", "conda-environment"})
