@@ -37,8 +37,6 @@ from pytest_isoenv.spec import (
     package_of_match_spec,
 )
 
-_T = TypeVar("_T")
-
 # What an environment.yml may have; a name and a prefix are for conda's own commands.
 _CONDA_KEYS = frozenset({"name", "prefix", "channels", "dependencies"})
 
@@ -46,19 +44,18 @@ _CONDA_KEYS = frozenset({"name", "prefix", "channels", "dependencies"})
 _SPAN = re.compile(r"P(\d+[YMWD])+|\d+ ?(hours?|days?|weeks?|months?|years?)")
 
 
+_Parsed = TypeVar("_Parsed")
+
+
 class InvalidValueError(ValueError):
     """A value that breaks its field's rule; the message names the value, the rule, the choices.
 
-    A list has a message for each entry that is wrong.
+    ``reasons`` are the messages of a value that breaks it in several places.
     """
 
-    @property
-    def reasons(self) -> list[str]:
-        """The messages."""
-        return [str(reason) for reason in self.args]
-
-    def __str__(self) -> str:
-        return "; ".join(self.reasons)
+    def __init__(self, *reasons: str) -> None:
+        super().__init__("; ".join(reasons))
+        self.reasons = reasons
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +108,9 @@ def parse_layer(
     for key, value in sorted(fields.items(), key=lambda field: field[0] not in _FIRST):
         if key not in FIELDS:
             known = choices(str(key), [*FIELDS, *also])
-            problems.append(Problem(where, f"unknown key {key!r}; the keys are: {known}"))
+            called = _CALLED_ELSEWHERE.get(str(key).replace("_", "-"))
+            hint = f" (here that is {called!r})" if called else ""
+            problems.append(Problem(where, f"unknown key {key!r}{hint}; the keys are: {known}"))
             continue
         attribute, parse = FIELDS[key]
         try:
@@ -186,13 +185,17 @@ def _project(value: Any, around: Surroundings) -> str:
     return choice
 
 
+def _texts(value: Any, around: Surroundings) -> tuple[str, ...]:
+    return _each(value, around, _text)
+
+
 def _each(
-    value: Any, around: Surroundings, parse: Callable[[str, Surroundings], _T]
-) -> tuple[_T, ...]:
-    """The texts of a list, each as ``parse`` reads it; whatever is wrong is said of all at once."""
+    value: Any, around: Surroundings, parse: Callable[[str, Surroundings], _Parsed]
+) -> tuple[_Parsed, ...]:
+    """A list of texts, each read by ``parse``; what is wrong with any of them is said."""
     if isinstance(value, str) or not isinstance(value, (list, tuple)):
         raise InvalidValueError(f"{value!r} is not a list of texts")
-    found: list[_T] = []
+    found: list[_Parsed] = []
     reasons: list[str] = []
     for entry in value:
         try:
@@ -200,12 +203,8 @@ def _each(
         except InvalidValueError as error:
             reasons += error.reasons
     if reasons:
-        raise InvalidValueError(*reasons)
+        raise InvalidValueError(*dict.fromkeys(reasons))
     return tuple(found)
-
-
-def _texts(value: Any, around: Surroundings) -> tuple[str, ...]:
-    return _each(value, around, _text)
 
 
 def _requirements(value: Any, around: Surroundings) -> tuple[str, ...]:
@@ -277,11 +276,14 @@ def _without_credentials_inside(file: Path, called: str) -> None:
 
 def _files(value: Any, around: Surroundings) -> tuple[str, ...]:
     """Requirements files; what they name in turn is read as well."""
-    paths = _each([value] if isinstance(value, str) else value, around, _file)
-    for path in paths:
-        for file in with_named_files(around.root / Path(path).expanduser())[1:]:
-            _without_credentials_inside(file, os.path.relpath(file, around.directory))
-    return paths
+    return _each([value] if isinstance(value, str) else value, around, _requirements_file)
+
+
+def _requirements_file(text: str, around: Surroundings) -> str:
+    path = _file(text, around)
+    for file in with_named_files(around.root / Path(path).expanduser())[1:]:
+        _without_credentials_inside(file, os.path.relpath(file, around.directory))
+    return path
 
 
 def _lock(value: Any, around: Surroundings) -> str:
@@ -301,14 +303,15 @@ def _lock(value: Any, around: Surroundings) -> str:
 
 def _bounds(value: Any, around: Surroundings) -> tuple[str, ...]:
     """Constraints or overrides: requirements, and files with one on each line."""
-    return tuple(bound for several in _each(value, around, _bounds_of) for bound in several)
+    several = _each(value, around, _bounds_of)
+    return tuple(bound for bounds in several for bound in bounds)
 
 
 def _bounds_of(text: str, around: Surroundings) -> tuple[str, ...]:
-    """One of them, or those in a file."""
-    if not (is_path(text) or text.endswith((".txt", ".in"))):
+    if not is_path(text) and not text.endswith((".txt", ".in")):
         return (_bound(text, around),)
-    lines = _read(around.root / Path(_file(text, around)).expanduser()).splitlines()
+    path = _file(text, around)
+    lines = _read(around.root / Path(path).expanduser()).splitlines()
     stripped = [re.sub(r"(^|\s)#.*", "", line).strip() for line in lines]
     return _each([line for line in stripped if line], around, _bound)
 
@@ -338,11 +341,11 @@ def _links(value: Any, around: Surroundings) -> tuple[str, ...]:
 
 def _channels(value: Any, around: Surroundings) -> tuple[str, ...]:
     """Conda channels: names, URLs, and directories of this machine."""
-    return _each(value, around, _channel)
-
-
-def _channel(text: str, around: Surroundings) -> str:
-    return _existing(text, around) if is_path(text) else _without_credentials(text)
+    return _each(
+        value,
+        around,
+        lambda text, _: _existing(text, around) if is_path(text) else _without_credentials(text),
+    )
 
 
 def _match_specs(value: Any, around: Surroundings) -> tuple[str, ...]:
@@ -425,7 +428,6 @@ def _variables(value: Any, around: Surroundings) -> tuple[tuple[str, str], ...]:
         if not isinstance(name, str) or not name or "=" in name or "\0" in name:
             reasons.append(f"{name!r} is not the name of an environment variable")
         elif not isinstance(text, str) or "\0" in text:
-            # Not the value: it may be a secret.
             reasons.append(f"the value of {name} is not a text: {type(text).__name__}")
     if reasons:
         raise InvalidValueError(*reasons)
@@ -444,24 +446,52 @@ def _extra(text: str, around: Surroundings) -> str:
 
 
 def _groups(value: Any, around: Surroundings) -> tuple[str, ...]:
-    groups = _each(value, around, _group)
-    return tuple(requirement for group in groups for requirement in group)
+    several = _each(value, around, _group)
+    return tuple(requirement for group in several for requirement in group)
 
 
-def _group(name: str, around: Surroundings) -> list[str]:
+def _group(name: str, around: Surroundings) -> tuple[str, ...]:
     known = [str(canonicalize_name(group)) for group in around.groups]
     _must_be_known(str(canonicalize_name(name)), known, "dependency group")
     try:
-        return [str(entry) for entry in DependencyGroupResolver(around.groups).resolve(name)]
+        found = DependencyGroupResolver(around.groups).resolve(name)
     except ExceptionGroup as error:
         reasons = "; ".join(str(reason) for reason in error.exceptions)
         raise InvalidValueError(f"dependency group {name!r}: {reasons}") from None
+    return tuple(str(entry) for entry in found)
 
 
 def _must_be_known(name: str, known: Iterable[str], kind: str) -> None:
     if name not in known:
         raise InvalidValueError(f"{name!r} is no {kind}; there are: {choices(name, known)}")
 
+
+# What other tools, and older habits, call a key.
+_CALLED_ELSEWHERE = {
+    "base-python": "python",
+    "basepython": "python",
+    "deps": "dependencies",
+    "dependency-groups": "groups",
+    "env-vars": "env",
+    "environment": "env",
+    "factors": "matrix",
+    "features": "extras",
+    "inherit": "extends",
+    "installer": "backend",
+    "index-url": "index",
+    "local-packages": "local",
+    "lockfile": "lock",
+    "package": "project",
+    "packages": "dependencies",
+    "path": "prepend-paths",
+    "python-version": "python",
+    "requires": "dependencies",
+    "set-env": "env",
+    "setenv": "env",
+    "template": "extends",
+    "variables": "env",
+    "venv-backend": "backend",
+}
 
 # Keys that are read before others, and the attributes that several keys fill.
 _FIRST = frozenset({"groups", "conda-environment"})
