@@ -229,7 +229,11 @@ class Provisioner:
         errors of :mod:`pytest_isoenv.errors`.
         """
         interpreter = self._interpreters.find(spec.python)
-        wanted = wanted_of(spec, interpreter, self._settings)
+        layers = [
+            self.environment(name, _layers.fitted(below, spec)) for name, below in spec.beneath
+        ]
+        _layers.check(spec, interpreter, layers)
+        wanted = wanted_of(spec, interpreter, self._settings, _layers.packages(layers))
         python = _locks.lowest_python(spec, wanted.root, interpreter)
         directory = self._store.ephemeral()
         # Whatever installs it later: there is one way to lock.

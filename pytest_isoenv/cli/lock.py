@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from packaging.utils import canonicalize_name
@@ -52,7 +53,7 @@ def _act(args: argparse.Namespace) -> int:
     try:
         with project.provisioner(progress.building) as provisioner:
             lock = _Lock(provisioner, root, args.upgrade or (), progress)
-            written = [lock.write(name, spec) for name, spec in specs.items()]
+            written = [lock.write(name, spec) for name, spec in _from_below(specs)]
             unknown = lock.unknown
     finally:
         progress.clear()
@@ -71,6 +72,12 @@ def _specs(project: Project, names: Sequence[str]) -> Iterator[tuple[EnvName, En
             raise UsageError(f"{request.name!r} has a lock of yours, {spec.lock}: make that anew")
         elif request.name in names:
             raise UsageError(f"{request.name!r} has packages of conda, which no lock file can hold")
+
+
+def _from_below(specs: Mapping[EnvName, EnvSpec]) -> list[tuple[EnvName, EnvSpec]]:
+    """Those first that lie beneath others: their locks bound what lies above."""
+    beneath = {name for spec in specs.values() for name, _ in spec.beneath}
+    return sorted(specs.items(), key=lambda item: item[0] not in beneath)
 
 
 def _declared(project: Project, request: Request) -> EnvName:
@@ -114,6 +121,7 @@ class _Lock:
         old = path.read_text(encoding="utf-8") if path.is_file() else ""
         self._progress.building(name)
         try:
+            spec = self._with_locks_beneath(spec)
             text = self._provisioner.lock(spec, "" if self._anew else old, self._upgrade)
         except IsoenvError as error:
             self._progress.done(name, error=f"environment {name!r}: {redact(str(error))}")
@@ -124,6 +132,15 @@ class _Lock:
             write_atomically(path, text)
         say(f"{name}: {path.name} {_summary(old, text)}")
         return True
+
+    def _with_locks_beneath(self, spec: EnvSpec) -> EnvSpec:
+        """With the locks that are there now, some of which may have been written just before."""
+        found = _locks.found(self._root, [name for name, _ in spec.beneath])
+        beneath = [
+            (name, dataclasses.replace(below, lock=below.lock or found.get(name)))
+            for name, below in spec.beneath
+        ]
+        return dataclasses.replace(spec, beneath=tuple(beneath))
 
 
 def _summary(old: str, new: str) -> str:
