@@ -46,19 +46,18 @@ _CONDA_KEYS = frozenset({"name", "prefix", "channels", "dependencies"})
 _SPAN = re.compile(r"P(\d+[YMWD])+|\d+ ?(hours?|days?|weeks?|months?|years?)")
 
 
+_Parsed = TypeVar("_Parsed")
+
+
 class InvalidValueError(ValueError):
     """A value that breaks its field's rule; the message names the value, the rule, the choices.
 
-    A list has a message for each entry that is wrong.
+    ``reasons`` are the messages of a value that breaks it in several places.
     """
 
-    @property
-    def reasons(self) -> list[str]:
-        """The messages."""
-        return [str(reason) for reason in self.args]
-
-    def __str__(self) -> str:
-        return "; ".join(self.reasons)
+    def __init__(self, *reasons: str) -> None:
+        super().__init__("; ".join(reasons))
+        self.reasons = reasons
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +110,9 @@ def parse_layer(
     for key, value in sorted(fields.items(), key=lambda field: field[0] not in _FIRST):
         if key not in FIELDS:
             known = choices(str(key), [*FIELDS, *also])
-            problems.append(Problem(where, f"unknown key {key!r}; the keys are: {known}"))
+            called = _CALLED_ELSEWHERE.get(str(key).replace("_", "-"))
+            hint = f" (here that is {called!r})" if called else ""
+            problems.append(Problem(where, f"unknown key {key!r}{hint}; the keys are: {known}"))
             continue
         attribute, parse = FIELDS[key]
         try:
@@ -186,13 +187,17 @@ def _project(value: Any, around: Surroundings) -> str:
     return choice
 
 
+def _texts(value: Any, around: Surroundings) -> tuple[str, ...]:
+    return _each(value, around, _text)
+
+
 def _each(
-    value: Any, around: Surroundings, parse: Callable[[str, Surroundings], _T]
-) -> tuple[_T, ...]:
-    """The texts of a list, each as ``parse`` reads it; whatever is wrong is said of all at once."""
+    value: Any, around: Surroundings, parse: Callable[[str, Surroundings], _Parsed]
+) -> tuple[_Parsed, ...]:
+    """A list of texts, each read by ``parse``; what is wrong with any of them is said."""
     if isinstance(value, str) or not isinstance(value, (list, tuple)):
         raise InvalidValueError(f"{value!r} is not a list of texts")
-    found: list[_T] = []
+    found: list[_Parsed] = []
     reasons: list[str] = []
     for entry in value:
         try:
@@ -200,12 +205,8 @@ def _each(
         except InvalidValueError as error:
             reasons += error.reasons
     if reasons:
-        raise InvalidValueError(*reasons)
+        raise InvalidValueError(*dict.fromkeys(reasons))
     return tuple(found)
-
-
-def _texts(value: Any, around: Surroundings) -> tuple[str, ...]:
-    return _each(value, around, _text)
 
 
 def _requirements(value: Any, around: Surroundings) -> tuple[str, ...]:
@@ -277,11 +278,14 @@ def _without_credentials_inside(file: Path, called: str) -> None:
 
 def _files(value: Any, around: Surroundings) -> tuple[str, ...]:
     """Requirements files; what they name in turn is read as well."""
-    paths = _each([value] if isinstance(value, str) else value, around, _file)
-    for path in paths:
-        for file in with_named_files(around.root / Path(path).expanduser())[1:]:
-            _without_credentials_inside(file, os.path.relpath(file, around.directory))
-    return paths
+    return _each([value] if isinstance(value, str) else value, around, _requirements_file)
+
+
+def _requirements_file(text: str, around: Surroundings) -> str:
+    path = _file(text, around)
+    for file in with_named_files(around.root / Path(path).expanduser())[1:]:
+        _without_credentials_inside(file, os.path.relpath(file, around.directory))
+    return path
 
 
 def _lock(value: Any, around: Surroundings) -> str:
@@ -301,14 +305,15 @@ def _lock(value: Any, around: Surroundings) -> str:
 
 def _bounds(value: Any, around: Surroundings) -> tuple[str, ...]:
     """Constraints or overrides: requirements, and files with one on each line."""
-    return tuple(bound for several in _each(value, around, _bounds_of) for bound in several)
+    several = _each(value, around, _bounds_of)
+    return tuple(bound for bounds in several for bound in bounds)
 
 
 def _bounds_of(text: str, around: Surroundings) -> tuple[str, ...]:
-    """One of them, or those in a file."""
-    if not (is_path(text) or text.endswith((".txt", ".in"))):
+    if not is_path(text) and not text.endswith((".txt", ".in")):
         return (_bound(text, around),)
-    lines = _read(around.root / Path(_file(text, around)).expanduser()).splitlines()
+    path = _file(text, around)
+    lines = _read(around.root / Path(path).expanduser()).splitlines()
     stripped = [re.sub(r"(^|\s)#.*", "", line).strip() for line in lines]
     return _each([line for line in stripped if line], around, _bound)
 
@@ -444,24 +449,52 @@ def _extra(text: str, around: Surroundings) -> str:
 
 
 def _groups(value: Any, around: Surroundings) -> tuple[str, ...]:
-    groups = _each(value, around, _group)
-    return tuple(requirement for group in groups for requirement in group)
+    several = _each(value, around, _group)
+    return tuple(requirement for group in several for requirement in group)
 
 
-def _group(name: str, around: Surroundings) -> list[str]:
+def _group(name: str, around: Surroundings) -> tuple[str, ...]:
     known = [str(canonicalize_name(group)) for group in around.groups]
     _must_be_known(str(canonicalize_name(name)), known, "dependency group")
     try:
-        return [str(entry) for entry in DependencyGroupResolver(around.groups).resolve(name)]
+        found = DependencyGroupResolver(around.groups).resolve(name)
     except ExceptionGroup as error:
         reasons = "; ".join(str(reason) for reason in error.exceptions)
         raise InvalidValueError(f"dependency group {name!r}: {reasons}") from None
+    return tuple(str(entry) for entry in found)
 
 
 def _must_be_known(name: str, known: Iterable[str], kind: str) -> None:
     if name not in known:
         raise InvalidValueError(f"{name!r} is no {kind}; there are: {choices(name, known)}")
 
+
+# What other tools, and older habits, call a key.
+_CALLED_ELSEWHERE = {
+    "base-python": "python",
+    "basepython": "python",
+    "deps": "dependencies",
+    "dependency-groups": "groups",
+    "env-vars": "env",
+    "environment": "env",
+    "factors": "matrix",
+    "features": "extras",
+    "inherit": "extends",
+    "installer": "backend",
+    "index-url": "index",
+    "local-packages": "local",
+    "lockfile": "lock",
+    "package": "project",
+    "packages": "dependencies",
+    "path": "prepend-paths",
+    "python-version": "python",
+    "requires": "dependencies",
+    "set-env": "env",
+    "setenv": "env",
+    "template": "extends",
+    "variables": "env",
+    "venv-backend": "backend",
+}
 
 # Keys that are read before others, and the attributes that several keys fill.
 _FIRST = frozenset({"groups", "conda-environment"})

@@ -13,7 +13,7 @@ from packaging.errors import ExceptionGroup
 from packaging.utils import canonicalize_name
 
 from pytest_isoenv import _matrix
-from pytest_isoenv._fields import Surroundings
+from pytest_isoenv._fields import FIELDS, Surroundings
 from pytest_isoenv._reading import UnreadableError, read_toml, read_yaml
 from pytest_isoenv.errors import Problem
 
@@ -149,7 +149,10 @@ class Gatherer:
             return
         for key in table:
             if key not in _TOP_KEYS:
-                self._problem(where, f"unknown key {key!r}; the keys are: {', '.join(_TOP_KEYS)}")
+                known = ", ".join(_TOP_KEYS)
+                inside = f" outside an environment ({where}.environments.NAME.{key})"
+                told = f"unknown key {key!r}{inside if key in FIELDS else ''}"
+                self._problem(where, f"{told}; the keys are: {known}")
         if "default" in table:
             self._add_default(where, table["default"])
         environments = {} if table.get("environments") is None else table["environments"]

@@ -55,6 +55,10 @@ def cells(family: str, declared: Mapping[str, Any], where: str) -> tuple[list[Ce
     ``family`` is the environment that has the matrix: an axis of that name needs no other.
     """
     matrix = _Matrix(family, where)
+    if "matrix" not in declared:
+        for key in sorted(set(declared) & set(KEYS)):
+            matrix.problem(key, "there is no matrix beside it")
+        return [], matrix.problems
     rows = matrix.rows(declared.get("matrix"))
     rows = matrix.without(rows, declared.get("exclude", ()))
     rows += matrix.more(declared.get("include", ()))

@@ -437,6 +437,10 @@ def _hint(output: str) -> str:
     text = output.lower()
     if any(words in text for words in ("no solution found", "no matching distribution found")):
         return _LOOSEN
+    if "hash mismatch" in text or "do not match the hashes" in text:
+        return (
+            "a file is not the one that was locked: lock again (isoenv lock) if you trust the index"
+        )
     network = ("error sending request", "dns error", "failed to fetch", "could not connect")
     if any(sign in text for sign in network):
         return "check the network and the index (UV_DEFAULT_INDEX, PIP_INDEX_URL), then run again"

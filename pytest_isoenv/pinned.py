@@ -24,6 +24,9 @@ else:
 #: The version of what lies in the store; part of every key and of the store's path.
 SCHEMA = "1"
 
+# How many digits (hexadecimal) a hash has, of those that have always as many.
+_DIGITS = {"md5": 32, "sha1": 40, "sha224": 56, "sha256": 64, "sha384": 96, "sha512": 128}
+
 #: Names one environment's content: equal keys are interchangeable directories.
 EnvKey = NewType("EnvKey", str)
 #: Names one request to resolve: equal intents may share a kept resolution.
@@ -241,9 +244,20 @@ def _change(label: str, before: str, after: str) -> str:
 def parse_pylock(text: str) -> Pylock:
     """A PEP 751 document, checked; raises ValueError for what is none."""
     try:
-        return Pylock.from_dict(tomllib.loads(text))
+        lock = Pylock.from_dict(tomllib.loads(text))
     except (PylockValidationError, PylockUnsupportedVersionError) as error:
         raise ValueError(str(error)) from None
+    for package in lock.packages:
+        for file in (*(package.wheels or ()), package.sdist, package.archive):
+            for algorithm, value in file.hashes.items() if file is not None else ():
+                _check_hash(package.name, algorithm, value)
+    return lock
+
+
+def _check_hash(package: str, algorithm: str, value: str) -> None:
+    digits = _DIGITS.get(algorithm, len(value))
+    if len(value) != digits or not re.fullmatch("[0-9a-fA-F]+", value):
+        raise ValueError(f"{value!r} of {package} is no {algorithm}: it has {digits} digits (hex)")
 
 
 def read_pylock(text: str) -> list[Artefact]:

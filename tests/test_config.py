@@ -7,7 +7,13 @@ import textwrap
 import pytest
 
 from pytest_isoenv import _config
-from pytest_isoenv._fields import FIELDS, Surroundings, choices, parse_layer
+from pytest_isoenv._fields import (
+    _CALLED_ELSEWHERE,
+    FIELDS,
+    Surroundings,
+    choices,
+    parse_layer,
+)
 from pytest_isoenv.errors import ConfigError
 from pytest_isoenv.spec import is_path
 
@@ -250,6 +256,59 @@ def test_an_unknown_key_at_the_top_lists_the_keys(wrong):
     (line,) = wrong(yaml="environment: {}")
     assert "unknown key 'environment'" in line
     assert "environments" in line
+
+
+@pytest.mark.parametrize(
+    ("yaml", "words"),
+    [
+        (
+            "dependencies: [lib]",
+            "isoenv.yaml: unknown key 'dependencies' outside an environment "
+            "(isoenv.yaml.environments.NAME.dependencies); the keys are: environments, default",
+        ),
+        (
+            "environments: {a: {deps: [lib]}}",
+            "unknown key 'deps' (here that is 'dependencies'); the",
+        ),
+        (
+            "environments: {a: {set_env: {}}}",
+            "unknown key 'set_env' (here that is 'env'); the keys",
+        ),
+    ],
+)
+def test_a_key_from_elsewhere_is_told_its_place_and_its_name(wrong, yaml, words):
+    (line,) = wrong(yaml=yaml)
+    assert words in line
+
+
+def test_what_other_tools_call_a_key_is_none_of_ours():
+    assert set(_CALLED_ELSEWHERE) & set(FIELDS) == set()
+    assert set(_CALLED_ELSEWHERE.values()) <= {*FIELDS, "matrix", "extends"}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("dependencies", ["lib=>1", 3, "lib"], ["'lib=>1' is not a PEP 508", "3 is not a text"]),
+        ("groups", ["tset", "test", "al"], ["'tset' is no", "'al' is no"]),
+        ("extras", ["fsat", "fast", "no"], ["'fsat' is no", "'no' is no"]),
+        ("local", ["a.whl", "b.whl"], ["'a.whl' does not exist", "'b.whl' does not exist"]),
+        ("requirements", ["a.txt", "b.txt"], ["'a.txt' does not exist", "'b.txt' does not exist"]),
+        ("constraints", ["lib<", "./a"], ["'lib<' is not a PEP 508", "'./a' does not exist"]),
+        ("overrides", ["lib<", "./tree"], ["'lib<' is not a PEP 508", "cannot be read"]),
+        ("extra-indexes", ["a", "b"], ["'a' is not the URL", "'b' is not the URL"]),
+        ("find-links", ["a", "x://b"], ["'a' does not exist", "'x://b' is not the URL"]),
+        ("env", {"A": 1, "B=": "b"}, ["the value of A is not a text", "'B=' is not the name"]),
+        ("channels", ["./a", "./b"], ["'./a' does not exist", "'./b' does not exist"]),
+        ("conda-dependencies", ["<1", "=2"], ["'<1' is not a conda", "'=2' is not a conda"]),
+    ],
+)
+def test_every_entry_of_a_list_that_breaks_a_rule_is_said(around, key, value, words):
+    said = broken(around, **{key: value})
+    assert len(said) == len(words)
+    for line, expected in zip(said, words, strict=True):
+        assert line.startswith(f"x.{key}: ")
+        assert expected in line
 
 
 def test_host_cannot_be_declared(wrong):
@@ -689,7 +748,7 @@ def test_an_environment_extends_others_the_closest_last(declare):
             "{a: {matrix: {x: {l-r: '1'}, y: {s: '1'}}, include: [{x: l-r, y: s}]}}",
             "a.matrix: two of its combinations are called 'l-r-s'",
         ),
-        ("{a: {exclude: []}}", "a.matrix: None is not a mapping of axes"),
+        ("{a: {exclude: []}}", "a.exclude: there is no matrix beside it"),
         ("{a: {matrix: {python: ['>=3.x']}}}", "a.matrix.python: '>=3.x' is no range of versions"),
     ],
 )

@@ -200,6 +200,21 @@ def test_a_lock_that_cannot_be_read_is_an_error_without_being_asked_for(tmp_path
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize("value", ["zzz", "ab", "g" * 64])
+def test_a_hash_that_is_none_is_an_error_before_anything_is_built(tmp_path, value):
+    package = f"{{name = 'lib', archive = {{url = 'http://x.test/lib.zip', {HASH % value}}}}}"
+    text = f"lock-version = '1.0'\ncreated-by = 'x'\npackages = [{package}]\n"
+    (tmp_path / "pylock.own.toml").write_text(text)
+    (tmp_path / "isoenv.yaml").write_text("environments: {a: {lock: pylock.own.toml}}")
+    with pytest.raises(ConfigError) as caught:
+        _config.load(tmp_path)
+    assert (
+        f"a.lock: 'pylock.own.toml' is no lock file (PEP 751): {value!r} of lib is no sha256"
+        in (str(caught.value))
+    )
+
+
+HASH = "hashes = {sha256 = '%s'}"
 HEAD = "lock-version = '1.0'\ncreated-by = 'x'\npackages = []\n"
 
 

@@ -408,7 +408,9 @@ def test_a_lock_files_hashes_are_enforced(pytester, run, index):
     )
     outcome = run()
     outcome.assert_outcomes(errors=1)
-    outcome.stdout.fnmatch_lines(["*Hash mismatch*"])
+    outcome.stdout.fnmatch_lines(
+        ["*Hash mismatch*", "next step: a file is not the one that was locked*"]
+    )
 
 
 def test_a_bare_word_is_the_name_of_a_declared_environment(pytester, run):
