@@ -248,8 +248,8 @@ def parse_pylock(text: str) -> Pylock:
     except (PylockValidationError, PylockUnsupportedVersionError) as error:
         raise ValueError(str(error)) from None
     for package in lock.packages:
-        for file in filter(None, [*(package.wheels or ()), package.sdist, package.archive]):
-            for algorithm, value in file.hashes.items():
+        for file in (*(package.wheels or ()), package.sdist, package.archive):
+            for algorithm, value in file.hashes.items() if file is not None else ():
                 _check_hash(package.name, algorithm, value)
     return lock
 
