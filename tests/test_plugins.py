@@ -27,7 +27,7 @@ from filelock import FileLock
 from tests import kitchen_sink, recorder
 from tests.parity.compare import Told, difference, make_environment
 
-pytestmark = [pytest.mark.network, pytest.mark.slow, pytest.mark.plugins]
+pytestmark = [pytest.mark.network, pytest.mark.plugins]
 
 ROOT = Path(__file__).parent.parent
 PYTEST = f"pytest=={pytest.__version__}"

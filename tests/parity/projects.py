@@ -19,7 +19,7 @@ XDIST_PROCESS = Allowed(
 )
 
 #: Those of every run of the tests, since they take a few seconds.
-FEW = ("iniconfig-1.1.1", "iniconfig-1.1.1-marked", "itsdangerous-2.2.0-with-xdist")
+FEW = ("iniconfig-1.1.1", "iniconfig-1.1.1-marked")
 
 SUITES = [
     Suite(

@@ -20,7 +20,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.mark.network
-@pytest.mark.slow
 def test_a_suite_gives_what_plain_pytest_gives(
     suite: Suite,
     tmp_path: Path,
