@@ -159,8 +159,11 @@ class _Matrix:
             values = self._axes.get(str(axis), [])
             fitting = [value for value in values if value.is_meant_by(text)]
             if not fitting:
-                known = ", ".join(value.label for value in values) or "(no such axis)"
-                self.problem(f"{key}.{axis}", f"{text!r} is not in the matrix; there are: {known}")
+                known = ", ".join(value.label for value in values)
+                what = f"{text!r} is not in the matrix; there are: {known}"
+                if not values:
+                    what = f"{axis!r} is no axis of the matrix; these are: {', '.join(self._axes)}"
+                self.problem(f"{key}.{axis}", what)
                 return None
             chosen += fitting
         return chosen

@@ -434,25 +434,36 @@ class Provisioner:
 
 
 _LOOSEN = "loosen one of the requirements named above, or give this environment another Python"
+# What installers say of a failure -> what to do about it; the first that fits counts.
+_HINTS = (
+    (
+        ("authentication credentials", "401 unauthorized", "401 error", "403 forbidden"),
+        "give the index its credentials: UV_INDEX_NAME_USERNAME and UV_INDEX_NAME_PASSWORD for an "
+        "index called NAME, a netrc file, or a keyring (UV_KEYRING_PROVIDER)",
+    ),
+    (
+        ("no solution found", "no matching distribution found"),
+        _LOOSEN,
+    ),
+    (
+        ("hash mismatch", "do not match the hashes"),
+        "a file is not the one that was locked: lock again (isoenv lock) if you trust the index",
+    ),
+    (
+        ("error sending request", "dns error", "failed to fetch", "could not connect"),
+        "check the network and the index (UV_DEFAULT_INDEX, PIP_INDEX_URL), then run again",
+    ),
+    (
+        ("failed to build", "build backend"),
+        "see what the build says above; a wheel for this Python, or a compiler, may be missing",
+    ),
+)
 
 
 def _hint(output: str) -> str:
     """What to do about an installer's failure, where its words give it away."""
     text = output.lower()
-    if any(words in text for words in ("no solution found", "no matching distribution found")):
-        return _LOOSEN
-    if "hash mismatch" in text or "do not match the hashes" in text:
-        return (
-            "a file is not the one that was locked: lock again (isoenv lock) if you trust the index"
-        )
-    network = ("error sending request", "dns error", "failed to fetch", "could not connect")
-    if any(sign in text for sign in network):
-        return "check the network and the index (UV_DEFAULT_INDEX, PIP_INDEX_URL), then run again"
-    if "failed to build" in text or "build backend" in text:
-        return (
-            "see what the build says above; a wheel for this Python, or a compiler, may be missing"
-        )
-    return ""
+    return next((hint for signs, hint in _HINTS if any(sign in text for sign in signs)), "")
 
 
 def _kept(directory: Path) -> Resolution | None:

@@ -98,7 +98,11 @@ def test_what_is_included_comes_last_and_may_have_other_axes(cells):
         ({"lib": ["one"]}, {}, "'one' is no version of a package 'lib'"),
         ({"env.X": ["a b"]}, {}, "'a b' cannot stand in a name; give it an id: {id: 'a b'}"),
         ({"lib": ["1"]}, {"exclude": [{"lib": "2"}]}, "x.exclude.lib: '2' is not in the matrix"),
-        ({"lib": ["1"]}, {"exclude": [{"other": "2"}]}, "there are: (no such axis)"),
+        (
+            {"lib": ["1"]},
+            {"exclude": [{"other": "2"}]},
+            "'other' is no axis of the matrix; these are: lib",
+        ),
         ({"lib": ["1"]}, {"exclude": [{"lib": "1"}]}, "x.matrix: it has no combination left"),
         ({"lib": ["1"]}, {"exclude": {"lib": "1"}}, "is not a list of mappings of axes"),
         ({"lib": ["1"]}, {"include": [{}]}, "x.include: [{}] is not a list of mappings"),
