@@ -109,7 +109,8 @@ class Selector:
 
     def expand(self, item: pytest.Item) -> list[pytest.Item]:
         """The variants of an item that has no parameters to tell them apart (unittest, doctest)."""
-        if _parameter(item) is not None or isinstance(item, Variant):
+        # One that an environment has collected has its place already.
+        if _parameter(item) is not None or _REQUEST in item.stash:
             return [item]
         variants = self.variants(item)
         if len(variants) < 2:

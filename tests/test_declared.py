@@ -234,6 +234,40 @@ def test_unmarked_tests_run_in_every_environment_of_a_default_matrix(declare, ru
     } | {"other": {"test_it.py::test_marked"}}
 
 
+def test_a_default_matrix_collects_what_the_host_cannot_import(declare, run):
+    declare(
+        yaml="""
+        environments:
+          lib: {base: false, matrix: {lib: {old: "1.0", new: "2.0"}}}
+        default: lib
+        """,
+        test="""
+        import lib, pytest, unittest
+
+        def test_unmarked(): pass
+
+        class TestUnit(unittest.TestCase):
+            def test_unit(self): pass
+
+        @pytest.mark.env("lib-old", id="mine")
+        def test_marked(): pass
+        """,
+    )
+    outcome = run()
+    outcome.assert_outcomes(passed=5)
+    unmarked = {
+        version: {
+            f"test_it.py::test_unmarked[lib-{version}]",
+            f"test_it.py::TestUnit::test_unit[lib-{version}]",
+        }
+        for version in ("old", "new")
+    }
+    found = {name: {*env["tests"]} for name, env in outcome.environments.items()}
+    assert {"test_it.py::test_marked", *unmarked["old"]} == {*found["lib-old"], *found["mine"]}
+    assert found["lib-new"] == unmarked["new"]
+    run("--in-env", "lib").assert_outcomes(passed=5)
+
+
 def test_a_default_that_is_not_declared_is_a_usage_error(declare, run, own_cache):
     declare(yaml=YAML + "    default: nmaed")
     outcome = run()
