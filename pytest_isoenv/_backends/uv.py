@@ -21,6 +21,7 @@ from pytest_isoenv._backends.asked import (
     with_pytest,
     write_lines,
 )
+from pytest_isoenv._backends.hashes import allowed_by, only_allowed
 from pytest_isoenv._backends.health import check
 from pytest_isoenv._backends.pylock_text import (
     moved,
@@ -160,9 +161,11 @@ def _compile_with(
     args += ["--output-file", output, *options]
     asked = [*inputs(wanted, "--universal" in options), *filter(None, [pytest])]
     args += [write_lines(directory / "requirements.in", asked)]
-    args += [absolute_path(path, wanted.root) for path in spec.requirement_files]
+    files = [absolute_path(path, wanted.root) for path in spec.requirement_files]
+    args += files
     run(args, purpose="resolving the requirements", failure=ResolutionError, cwd=directory)
-    return redact(output.read_text(encoding="utf-8"))
+    text = redact(output.read_text(encoding="utf-8"))
+    return only_allowed(text, allowed_by(map(Path, files)))
 
 
 def _index_options(index: Index, root: Path) -> list[str]:
