@@ -197,6 +197,36 @@ def test_unmarked_tests_run_in_the_default_environment(declare, run):
     }
 
 
+def test_unmarked_tests_run_in_every_environment_of_a_default_that_is_a_matrix(declare, run):
+    declare(
+        yaml="environments: {m: {matrix: {lib: ['1.0', '2.0']}}}\ndefault: m",
+        test="""
+        import pytest, unittest
+
+        @pytest.mark.parametrize("case", ["a"])
+        def test_unmarked(case):
+            import lib
+            assert lib.__version__ == "1.0"
+
+        class TestUnit(unittest.TestCase):
+            def test_unit(self):
+                import lib
+
+        @pytest.mark.env("host")
+        def test_host(): pass
+        """,
+    )
+    outcome = run()
+    outcome.assert_outcomes(passed=4, failed=1)
+    assert outcome.tests == {
+        "test_it.py::test_unmarked[m-lib1.0-a]": "passed",
+        "test_it.py::test_unmarked[m-lib2.0-a]": "failed",
+        "test_it.py::TestUnit::test_unit[m-lib1.0]": "passed",
+        "test_it.py::TestUnit::test_unit[m-lib2.0]": "passed",
+    }
+    run("--lf", "-k", "unmarked").assert_outcomes(failed=1)
+
+
 def test_a_default_that_is_not_declared_is_a_usage_error(declare, run, own_cache):
     declare(yaml=YAML + "    default: nmaed")
     outcome = run()
