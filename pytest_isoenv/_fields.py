@@ -37,6 +37,8 @@ from pytest_isoenv.spec import (
     package_of_match_spec,
 )
 
+_T = TypeVar("_T")
+
 # What an environment.yml may have; a name and a prefix are for conda's own commands.
 _CONDA_KEYS = frozenset({"name", "prefix", "channels", "dependencies"})
 
@@ -341,11 +343,11 @@ def _links(value: Any, around: Surroundings) -> tuple[str, ...]:
 
 def _channels(value: Any, around: Surroundings) -> tuple[str, ...]:
     """Conda channels: names, URLs, and directories of this machine."""
-    return _each(
-        value,
-        around,
-        lambda text, _: _existing(text, around) if is_path(text) else _without_credentials(text),
-    )
+    return _each(value, around, _channel)
+
+
+def _channel(text: str, around: Surroundings) -> str:
+    return _existing(text, around) if is_path(text) else _without_credentials(text)
 
 
 def _match_specs(value: Any, around: Surroundings) -> tuple[str, ...]:
@@ -428,6 +430,7 @@ def _variables(value: Any, around: Surroundings) -> tuple[tuple[str, str], ...]:
         if not isinstance(name, str) or not name or "=" in name or "\0" in name:
             reasons.append(f"{name!r} is not the name of an environment variable")
         elif not isinstance(text, str) or "\0" in text:
+            # Not the value: it may be a secret.
             reasons.append(f"the value of {name} is not a text: {type(text).__name__}")
     if reasons:
         raise InvalidValueError(*reasons)

@@ -76,6 +76,9 @@ class Gatherer:
         around = self._around("" if home == "." else home)
         if path.suffix == ".toml":
             tool = self._table(self._toml(path, where), "tool", where)
+            if path.name != _TOML_NAME and "isoenv" not in tool:
+                # A project's own file may well declare nothing; this one was meant to.
+                self._problem(where, "it has no table [tool.isoenv]")
             self.add(f"{where} [tool.isoenv]", around, tool.get("isoenv", {}))
         else:
             self.add(where, around, self._content(read_yaml, path, where))

@@ -130,8 +130,10 @@ class Inheritance:
         known = [other for other in self._declared if other not in (BASE, name)]
         unknown = [parent for parent in parents if parent not in (*known, name)]
         for parent in unknown:
-            there = choices(parent, known)
-            self._problem(name, "extends", f"{parent!r} is not declared; there are: {there}")
+            what = f"{parent!r} is not declared; there are: {choices(parent, known)}"
+            if parent == BASE:
+                what = f"{BASE!r} is inherited without being named"
+            self._problem(name, "extends", what)
         return [parent for parent in parents if parent not in unknown]
 
     def _check_layers(self, name: str) -> None:

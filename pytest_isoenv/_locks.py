@@ -78,6 +78,10 @@ def inputs_of(spec: EnvSpec, root: Path, trees: Iterable[str] = ()) -> dict[str,
     }.items():
         if value:
             inputs[name] = value
+    # Not which packages lie beneath, which may hang on the day: what is declared there.
+    for name, below in spec.beneath:
+        of_layer = inputs_of(below, root)
+        inputs |= {f"layer {name}, {key}": value for key, value in of_layer.items()}
     if spec.project != "none":
         inputs |= _of_project(root / spec.project_directory, spec.extras)
     for tree in trees:

@@ -30,7 +30,7 @@ from pytest_isoenv._wanted import intent_of, metadata_of, wanted_of
 from pytest_isoenv._wheels import NotBuilt, built, wheel_of
 from pytest_isoenv.backend import Backend, Finding, Run, Wanted
 from pytest_isoenv.environment import Environment, activated, python_of
-from pytest_isoenv.errors import BrokenEnvironment, CommandError
+from pytest_isoenv.errors import BrokenEnvironment, CommandError, ResolutionError
 from pytest_isoenv.pinned import (
     Foreign,
     Interpreter,
@@ -229,7 +229,11 @@ class Provisioner:
         errors of :mod:`pytest_isoenv.errors`.
         """
         interpreter = self._interpreters.find(spec.python)
-        wanted = wanted_of(spec, interpreter, self._settings)
+        layers = [
+            self.environment(name, _layers.fitted(below, spec)) for name, below in spec.beneath
+        ]
+        _layers.check(spec, interpreter, layers)
+        wanted = wanted_of(spec, interpreter, self._settings, _layers.packages(layers))
         python = _locks.lowest_python(spec, wanted.root, interpreter)
         directory = self._store.ephemeral()
         # Whatever installs it later: there is one way to lock.
@@ -250,7 +254,14 @@ class Provisioner:
         if spec.lock is not None and interpreter is not None:
             text = (wanted.root / Path(spec.lock).expanduser()).read_text(encoding="utf-8")
             _locks.check_python(spec.lock, text, interpreter)
-        resolution = self._resolution(name, backend, wanted)
+        try:
+            resolution = self._resolution(name, backend, wanted)
+        except ResolutionError as error:
+            if spec.lock is not None and error.hint == _LOOSEN:
+                error.hint = (
+                    f"it must fit what {spec.lock} has locked: lock that anew, or {_LOOSEN}"
+                )
+            raise
         return self._pinned(wanted, resolution, layers)
 
     def _pinned(
@@ -422,6 +433,7 @@ class Provisioner:
         return ended.stdout
 
 
+_LOOSEN = "loosen one of the requirements named above, or give this environment another Python"
 # What installers say of a failure -> what to do about it; the first that fits counts.
 _HINTS = (
     (
@@ -431,7 +443,7 @@ _HINTS = (
     ),
     (
         ("no solution found", "no matching distribution found"),
-        "loosen one of the requirements named above, or give this environment another Python",
+        _LOOSEN,
     ),
     (
         ("hash mismatch", "do not match the hashes"),

@@ -11,10 +11,13 @@ from packaging.requirements import Requirement
 
 from pytest_isoenv import _matrix
 from pytest_isoenv._config import HOST, Declarations, is_glob
-from pytest_isoenv._fields import InvalidValueError, choices, parse_layer, requirement
+from pytest_isoenv._fields import FIELDS, InvalidValueError, choices, parse_layer, requirement
 from pytest_isoenv._python_request import names_a_path
 from pytest_isoenv.errors import ConfigError, Problem
 from pytest_isoenv.spec import EnvName, EnvSpec, Layer, is_bare_word, is_path, unite_requirements
+
+# What a mark may have beside its positional arguments, in Python's spelling.
+_KEYWORDS = ("id", "deps", *_matrix.KEYS, *(key.replace("-", "_") for key in FIELDS))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,14 +141,19 @@ class _Reader:
             known_as = "dependencies" if key == "deps" else key.replace("_", "-")
             if known_as in config_spelling:
                 self._problem(f"{known_as!r} is given twice", key)
-            config_spelling[known_as] = value
-        around, also = self._declarations.around, ("id", *_matrix.KEYS)
-        layer, problems = parse_layer(config_spelling, self._where, around, also)
+            if known_as in FIELDS:
+                config_spelling[known_as] = value
+            else:
+                self._problem(f"unknown key {key!r}; the keys are: {choices(key, _KEYWORDS)}")
+        layer, problems = parse_layer(config_spelling, self._where, self._declarations.around)
         self.problems += problems
         for name in layer.layers:
             if name not in self._declarations.stacks:
                 known = choices(name, self._declarations.stacks)
                 what = f"{name!r} is not a declared environment; there are: {known}"
+                self._problem(what, "layers")
+            elif self._declarations.unlocked(name).beneath:
+                what = f"{name!r} has layers itself; only one fits below"
                 self._problem(what, "layers")
         return layer
 

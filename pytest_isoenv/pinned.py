@@ -248,11 +248,9 @@ def parse_pylock(text: str) -> Pylock:
     except (PylockValidationError, PylockUnsupportedVersionError) as error:
         raise ValueError(str(error)) from None
     for package in lock.packages:
-        hashes = [wheel.hashes for wheel in package.wheels or ()]
-        hashes += [package.sdist.hashes] if package.sdist else []
-        hashes += [package.archive.hashes] if package.archive else []
-        for algorithm, value in (pair for several in hashes for pair in several.items()):
-            _check_hash(package.name, algorithm, value)
+        for file in (*(package.wheels or ()), package.sdist, package.archive):
+            for algorithm, value in file.hashes.items() if file is not None else ():
+                _check_hash(package.name, algorithm, value)
     return lock
 
 

@@ -180,15 +180,10 @@ def _may_declare(module: pytest.Module) -> bool:
     return _RUN in module.config.stash or _names_environments(module)
 
 
-def _by_default(config: pytest.Config) -> bool:
-    """Whether tests without a mark run in environments."""
-    run = config.stash.get(_RUN, None)
-    return run is not None and bool(run.selector.default)
-
-
 def _names_environments(module: pytest.Module) -> bool:
     """Whether tests of the file run in environments: a look at it, before it is imported."""
-    if _by_default(module.config):
+    run = module.config.stash.get(_RUN, None)
+    if run is not None and run.selector.default:
         return True
     try:
         return b"mark.env" in module.path.read_bytes()
@@ -212,6 +207,12 @@ def run_of(config: pytest.Config) -> Run:
 
 def _has_mark(node: pytest.Item) -> bool:
     return next(node.iter_markers("env"), None) is not None
+
+
+def _may_have_variants(node: pytest.Item) -> bool:
+    """Whether it may run in several environments: those of its marks, or those of a default."""
+    run = node.config.stash.get(_RUN, None)
+    return _has_mark(node) or (run is not None and len(run.selector.default) > 1)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -242,7 +243,7 @@ def _in_our_words(work: Callable[[], _T]) -> _T:
 @pytest.hookimpl(tryfirst=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """First of all parameters, the environment: ``test[old-case1]``."""
-    if _has_mark(metafunc.definition) or _by_default(metafunc.config):
+    if _may_have_variants(metafunc.definition):
         run_of(metafunc.config).selector.parametrize(metafunc)
 
 
@@ -264,7 +265,7 @@ def pytest_make_collect_report(
     if report.failed and isinstance(collector, pytest.Module) and _may_declare(collector):
         run_of(collector.config).recover(collector, report)
     items = [node for node in report.result or () if isinstance(node, pytest.Item)]
-    if items and (_by_default(collector.config) or any(_has_mark(item) for item in items)):
+    if any(_may_have_variants(item) for item in items):
         selector = run_of(collector.config).selector
         report.result = [
             variant

@@ -132,7 +132,7 @@ class EnvSpec:
     @property
     def can_be_locked(self) -> bool:
         """Whether a PEP 751 document can hold all that it resolves to: not what conda installs."""
-        return self.backend != "conda"
+        return not self.conda.dependencies
 
     def installs_like(self, other: EnvSpec) -> bool:
         """Whether resolving it would give what resolving ``other`` does."""

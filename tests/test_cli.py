@@ -240,6 +240,17 @@ def test_lock_writes_a_file_for_each_environment_and_says_what_changes(isoenv, p
     assert isoenv("lock", "lib-1.1").out == "lib-1.1: pylock.lib-1_1.toml is up to date\n"
 
 
+def test_lock_writes_first_what_lies_beneath(isoenv, project):
+    yaml = "environments: {thin: {layers: [heavy], dependencies: [lib]}, heavy: {dependencies: %s}}"
+    (project / "isoenv.yaml").write_text(yaml % "['lib<2']")
+    assert isoenv("lock").out.splitlines()[0].startswith("heavy: pylock.heavy.toml written")
+    (project / "isoenv.yaml").write_text(yaml % "[lib]")
+    said = isoenv("lock", "--upgrade").out
+    assert "heavy: pylock.heavy.toml changed: lib 1.1 -> 2.0\n" in said
+    assert "thin: pylock.thin.toml changed: lib 1.1 -> 2.0\n" in said
+    assert isoenv("lock", "--check").status == 0
+
+
 def test_lock_check_writes_nothing_and_says_what_is_missing_or_does_not_fit(isoenv, project):
     ended = isoenv("lock", "--check", "old", "lib-2.0")
     assert (ended.status, list(project.glob("pylock*"))) == (1, [])
@@ -258,13 +269,18 @@ def test_lock_upgrades_on_request_only(isoenv, project):
     lock = project / "pylock.told.toml"
     (project / "isoenv.yaml").write_text(YAML.replace("extends: old", "dependencies: [lib]"))
     assert isoenv("lock", "told").out == "told: pylock.told.toml is up to date\n"
-    said = isoenv("lock", "told", "--upgrade", "lib").out
+    said = isoenv("lock", "told", "--upgrade", "Lib").out
     assert said == "told: pylock.told.toml changed: lib 1.0 -> 2.0\n"
+    ended = isoenv("lock", "told", "--upgrade", "libb")
+    assert ended.status == 1
+    assert "ERROR: --upgrade libb: no package of that name is in what was locked\n" in ended.err
     assert 'version = "2.0"' in lock.read_text()
 
 
 def test_only_declared_environments_have_locks(isoenv, project):
-    (project / "isoenv.yaml").write_text(f"{YAML}  geo: {{backend: conda}}\n")
+    (project / "isoenv.yaml").write_text(
+        f"{YAML}  geo: {{backend: conda, conda-dependencies: [gdal]}}\n"
+    )
     ended = isoenv("lock", "geo")
     assert (ended.status, "'geo' has packages of conda" in ended.err) == (USAGE, True)
     ended = isoenv("lock", "lib==1.0")

@@ -216,6 +216,37 @@ def test_every_problem_of_every_file_is_said_at_once(wrong):
     assert len(lines) == 4
 
 
+def test_every_entry_of_a_list_that_is_wrong_is_said(wrong, tmp_path):
+    (tmp_path / "bounds.txt").write_text("-r more.txt\nlib<2\n--pre\n")
+    lines = wrong(
+        """
+        environments:
+          old:
+            dependencies: [3, './nowhere', lib]
+            constraints: [bounds.txt, ' ']
+            env: {A: 1, 2: b}
+            conda-dependencies: ['!', gdal, '?']
+        """
+    )
+    where = "isoenv: isoenv.yaml.environments.old"
+    assert [line.removeprefix(where).partition(" ")[::2] for line in lines] == [
+        (".dependencies:", "3 is not a text"),
+        (".dependencies:", f"'./nowhere' does not exist below {tmp_path}"),
+        (".constraints:", _no_requirement("-r more.txt")),
+        (".constraints:", _no_requirement("--pre")),
+        (".constraints:", "' ' is not a text"),
+        (".env:", "the value of A is not a text: int"),
+        (".env:", "2 is not the name of an environment variable"),
+        (".conda-dependencies:", "'!' is not a conda match spec such as 'gdal>=3.8'"),
+        (".conda-dependencies:", "'?' is not a conda match spec such as 'gdal>=3.8'"),
+    ]
+
+
+def _no_requirement(text):
+    reason = "Expected package name at the start of dependency specifier"
+    return f"{text!r} is not a PEP 508 requirement such as 'attrs>=23': {reason}"
+
+
 def test_an_unknown_key_lists_the_keys_nearest_first(wrong):
     (line,) = wrong(yaml="environments: {old: {pyton: '3.9'}}")
     assert "isoenv.yaml.environments.old: unknown key 'pyton'; the keys are: python" in line
@@ -705,7 +736,7 @@ def test_an_environment_extends_others_the_closest_last(declare):
         ),
         ("{a: {extends: a}}", "a.extends: goes in a circle: a -> a"),
         ("{a: {extends: c}, b: {}}", "a.extends: 'c' is not declared; there are: b"),
-        ("{a: {extends: base}, base: {}}", "a.extends: 'base' is not declared; there are: (none)"),
+        ("{a: {extends: base}, base: {}}", "a.extends: 'base' is inherited without being named"),
         ("{a: {extends: 7}}", "a.extends: 7 is not a declared name"),
         ("{base: {extends: a}, a: {}}", "base.extends: 'base' is what others inherit"),
         ("{a: {layers: [b]}, c: {}}", "a.layers: 'b' is not another declared environment; there"),
@@ -802,7 +833,9 @@ def test_what_is_wrong_with_included_files(wrong, monorepo):
     monorepo("packages/c/isoenv.yaml", "environments: {x: {}, y: {lock: gone.toml}}\n")
     monorepo("packages/d/isoenv.yaml", "environments: {x: {python: '3.9'}}\ninclude: 7\n")
     monorepo("packages/d/notes.txt", "")
-    lines = wrong(yaml="include: ['packages/[cd]/*.yaml', '/abs', 'none/*', packages/d/notes.txt]")
+    monorepo("packages/d/envs.toml", "[environments.z]\n")
+    monorepo("packages/d/pyproject.toml", "")
+    lines = wrong(yaml="include: ['packages/[cd]/*.yaml', '/abs', 'none/*', 'packages/d/*.t*']")
     words = [
         "packages/c/isoenv.yaml.environments.y.lock: 'gone.toml' does not exist below",
         "packages/d/isoenv.yaml.environments.x: 'x' is declared with other content in packages/c",
@@ -810,6 +843,7 @@ def test_what_is_wrong_with_included_files(wrong, monorepo):
         "isoenv.yaml.include: '/abs' is not a relative glob",
         "isoenv.yaml.include: 'none/*' matches no file below",
         "isoenv.yaml.include: 'packages/d/notes.txt' is neither a YAML nor a TOML file",
+        "packages/d/envs.toml: it has no table [tool.isoenv]",
     ]
     for expected in words:
         assert [line for line in lines if expected in line], (expected, lines)

@@ -197,34 +197,41 @@ def test_unmarked_tests_run_in_the_default_environment(declare, run):
     }
 
 
-def test_unmarked_tests_run_in_every_environment_of_a_default_that_is_a_matrix(declare, run):
+def test_unmarked_tests_run_in_every_environment_of_a_default_matrix(declare, run):
     declare(
-        yaml="environments: {m: {matrix: {lib: ['1.0', '2.0']}}}\ndefault: m",
+        yaml="""
+        environments:
+          lib: {base: false, matrix: {lib: {old: "1.0", new: "2.0"}}}
+          other: {dependencies: [other==1.0]}
+        default: lib
+        """,
         test="""
         import pytest, unittest
 
         @pytest.mark.parametrize("case", ["a"])
         def test_unmarked(case):
             import lib
-            assert lib.__version__ == "1.0"
 
         class TestUnit(unittest.TestCase):
             def test_unit(self):
                 import lib
 
-        @pytest.mark.env("host")
-        def test_host(): pass
+        @pytest.mark.env("other")
+        def test_marked():
+            import other
+
+        def test_that_handles_environments(isoenv): pass
         """,
     )
-    outcome = run()
-    outcome.assert_outcomes(passed=4, failed=1)
-    assert outcome.tests == {
-        "test_it.py::test_unmarked[m-lib1.0-a]": "passed",
-        "test_it.py::test_unmarked[m-lib2.0-a]": "failed",
-        "test_it.py::TestUnit::test_unit[m-lib1.0]": "passed",
-        "test_it.py::TestUnit::test_unit[m-lib2.0]": "passed",
-    }
-    run("--lf", "-k", "unmarked").assert_outcomes(failed=1)
+    outcome = run("-p", "no:cacheprovider")
+    outcome.assert_outcomes(passed=6)
+    assert {name: {*env["tests"]} for name, env in outcome.environments.items()} == {
+        f"lib-{version}": {
+            f"test_it.py::test_unmarked[lib-{version}-a]",
+            f"test_it.py::TestUnit::test_unit[lib-{version}]",
+        }
+        for version in ("old", "new")
+    } | {"other": {"test_it.py::test_marked"}}
 
 
 def test_a_default_that_is_not_declared_is_a_usage_error(declare, run, own_cache):

@@ -10,7 +10,7 @@ import tomllib
 from pytest_isoenv import _config, _locks, _settings
 from pytest_isoenv._backends import builtin
 from pytest_isoenv._provision import Provisioner
-from pytest_isoenv.errors import ConfigError, LockError
+from pytest_isoenv.errors import ConfigError, LockError, ResolutionError
 from pytest_isoenv.pinned import Interpreter, parse_pylock
 from pytest_isoenv.spec import EnvSpec, Index
 from tests.packages import make_project, make_wheel
@@ -165,7 +165,9 @@ def test_locked_says_which_lock_is_missing(tmp_path, lock):
 
 
 def test_what_conda_installs_needs_no_lock(tmp_path):
-    (tmp_path / "isoenv.yaml").write_text("environments: {geo: {backend: conda}}")
+    (tmp_path / "isoenv.yaml").write_text(
+        "environments: {geo: {backend: conda, conda-dependencies: [gdal]}}"
+    )
     _config.load(tmp_path, ("uv", "conda"), locked=True)
 
 
@@ -264,3 +266,31 @@ def test_the_option_stops_a_run_before_anything_is_built(pytester, run):
     message = outcome.stderr.str()
     assert "has no lock pylock.old.toml" in message
     assert "has no lock pylock.new_er.toml" in message
+
+
+def test_what_contradicts_its_lock_says_so(lock, tmp_path, provisioner):
+    lock("old")
+    (tmp_path / "isoenv.yaml").write_text(YAML.replace("lib<2", "lib<1.1"))
+    spec = _config.load(tmp_path).spec("old")
+    with pytest.raises(ResolutionError) as caught:
+        provisioner.environment("old", spec)
+    assert "it must fit what pylock.old.toml has locked: lock that anew, or" in str(caught.value)
+
+
+LAYERED = """
+environments:
+  thin: {project: none, layers: [heavy], dependencies: [lib]}
+  heavy: {project: none, dependencies: ['lib==1.0']}
+"""
+
+
+def test_a_lock_is_bound_by_what_lies_beneath(lock, tmp_path, provisioner):
+    assert lock("thin", LAYERED)["lib"] == "1.0"
+    environment = provisioner.environment("thin", _config.load(tmp_path).spec("thin"))
+    assert environment.packages["lib"] == "1.0"
+    (tmp_path / "isoenv.yaml").write_text(LAYERED.replace("lib==1.0", "lib==1.1"))
+    spec = _config.load(tmp_path).unlocked("thin")
+    assert _locks.changes((tmp_path / "pylock.thin.toml").read_text(), spec, tmp_path) == [
+        "layer heavy, requirement lib==1.0 removed",
+        "layer heavy, requirement lib==1.1 added",
+    ]

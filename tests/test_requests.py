@@ -187,3 +187,15 @@ def test_a_derived_name_can_stand_in_a_node_id(text):
 def test_a_derived_name_does_not_hang_on_fields_that_are_not_in_it():
     layer = Layer(requirements=("lib==1",))
     assert derive_name([], dataclasses.replace(layer, refresh=True)) == derive_name([], layer)
+
+
+def test_an_unknown_key_lists_those_of_a_mark_as_python_spells_them(refused):
+    (what,) = refused("lib==1.0", extra_index=["x"])
+    assert what.startswith("unknown key 'extra_index'; the keys are: extra_indexes, index, ")
+    assert ", matrix, missing_interpreter, " in what
+    assert "extends" not in what
+
+
+def test_a_layer_of_a_mark_has_no_layers_itself(declarations, refused):
+    declarations.stacks["thin"] = (Layer(layers=("old",)),)
+    assert refused(layers=["thin"]) == ["'thin' has layers itself; only one fits below"]

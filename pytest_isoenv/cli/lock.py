@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+
+from packaging.utils import canonicalize_name
 
 from pytest_isoenv import _locks
 from pytest_isoenv._files import write_atomically
@@ -50,10 +53,13 @@ def _act(args: argparse.Namespace) -> int:
     try:
         with project.provisioner(progress.building) as provisioner:
             lock = _Lock(provisioner, root, args.upgrade or (), progress)
-            written = [lock.write(name, spec) for name, spec in specs.items()]
+            written = [lock.write(name, spec) for name, spec in _from_below(specs)]
+            unknown = lock.unknown
     finally:
         progress.clear()
-    return 0 if all(written) else 1
+    for package in unknown:
+        complain(f"--upgrade {package}: no package of that name is in what was locked")
+    return 0 if all(written) and not unknown else 1
 
 
 def _specs(project: Project, names: Sequence[str]) -> Iterator[tuple[EnvName, EnvSpec]]:
@@ -66,6 +72,12 @@ def _specs(project: Project, names: Sequence[str]) -> Iterator[tuple[EnvName, En
             raise UsageError(f"{request.name!r} has a lock of yours, {spec.lock}: make that anew")
         elif request.name in names:
             raise UsageError(f"{request.name!r} has packages of conda, which no lock file can hold")
+
+
+def _from_below(specs: Mapping[EnvName, EnvSpec]) -> list[tuple[EnvName, EnvSpec]]:
+    """Those first that lie beneath others: their locks bound what lies above."""
+    beneath = {name for spec in specs.values() for name, _ in spec.beneath}
+    return sorted(specs.items(), key=lambda item: item[0] not in beneath)
 
 
 def _declared(project: Project, request: Request) -> EnvName:
@@ -96,6 +108,12 @@ class _Lock:
         self._upgrade = [package for package in upgrade if package]
         self._anew = "" in upgrade
         self._progress = progress
+        self._met: set[str] = set()
+
+    @property
+    def unknown(self) -> list[str]:
+        """What was to be upgraded, and is in no lock."""
+        return [name for name in self._upgrade if canonicalize_name(name) not in self._met]
 
     def write(self, name: EnvName, spec: EnvSpec) -> bool:
         """Whether there is a lock that fits, now."""
@@ -103,15 +121,26 @@ class _Lock:
         old = path.read_text(encoding="utf-8") if path.is_file() else ""
         self._progress.building(name)
         try:
+            spec = self._with_locks_beneath(spec)
             text = self._provisioner.lock(spec, "" if self._anew else old, self._upgrade)
         except IsoenvError as error:
             self._progress.done(name, error=f"environment {name!r}: {redact(str(error))}")
             return False
         self._progress.done(name)
+        self._met |= {*_versions(old), *_versions(text)}
         if text != old:
             write_atomically(path, text)
         say(f"{name}: {path.name} {_summary(old, text)}")
         return True
+
+    def _with_locks_beneath(self, spec: EnvSpec) -> EnvSpec:
+        """With the locks that are there now, some of which may have been written just before."""
+        found = _locks.found(self._root, [name for name, _ in spec.beneath])
+        beneath = [
+            (name, dataclasses.replace(below, lock=below.lock or found.get(name)))
+            for name, below in spec.beneath
+        ]
+        return dataclasses.replace(spec, beneath=tuple(beneath))
 
 
 def _summary(old: str, new: str) -> str:
