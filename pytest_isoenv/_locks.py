@@ -24,6 +24,7 @@ from pytest_isoenv.pinned import Interpreter, explain, parse_pylock
 from pytest_isoenv.spec import EnvName, EnvSpec
 
 _TABLE = "declaration"
+_NEIGHBOUR = "neighbour"
 
 
 def file_of(name: EnvName) -> str:
@@ -55,8 +56,12 @@ def problems_with(
     return []
 
 
-def inputs_of(spec: EnvSpec, root: Path) -> dict[str, str]:
-    """What a lock hangs on, by name."""
+def inputs_of(spec: EnvSpec, root: Path, trees: Iterable[str] = ()) -> dict[str, str]:
+    """What a lock hangs on, by name.
+
+    ``trees`` are the source trees, as seen from the rootdir, that were found when it was resolved:
+    what a neighbour of the project asks for counts as well.
+    """
     inputs = {f"requirement {text}": "asked for" for text in spec.requirements}
     inputs |= {f"constraint {text}": "asked for" for text in spec.constraints}
     inputs |= {f"override {text}": "asked for" for text in spec.overrides}
@@ -79,6 +84,11 @@ def inputs_of(spec: EnvSpec, root: Path) -> dict[str, str]:
         inputs |= {f"layer {name}, {key}": value for key, value in of_layer.items()}
     if spec.project != "none":
         inputs |= _of_project(root / spec.project_directory, spec.extras)
+    for tree in trees:
+        if (root / tree).resolve() != (root / spec.project_directory).resolve():
+            inputs[f"{_NEIGHBOUR} {tree}"] = "found"
+            told = _of_project(root / tree, ())
+            inputs |= {f"{tree}: {name}": value for name, value in told.items()}
     return inputs
 
 
@@ -124,7 +134,9 @@ def changes(text: str, spec: EnvSpec, root: Path) -> list[str]:
     then = told.get(_TABLE) if isinstance(told, Mapping) else None
     if not isinstance(then, Mapping):
         return ["it does not say what it was made for"]
-    return explain({str(k): str(v) for k, v in then.items()}, inputs_of(spec, root))
+    before = {str(name): str(value) for name, value in then.items()}
+    trees = [name.partition(" ")[2] for name in before if name.startswith(f"{_NEIGHBOUR} ")]
+    return explain(before, inputs_of(spec, root, trees))
 
 
 def lowest_python(spec: EnvSpec, root: Path, interpreter: Interpreter) -> str:

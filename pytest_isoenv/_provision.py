@@ -237,8 +237,8 @@ class Provisioner:
         python = _locks.lowest_python(spec, wanted.root, interpreter)
         directory = self._store.ephemeral()
         # Whatever installs it later: there is one way to lock.
-        text = uv.lock(wanted, directory, self._run, python=python, old=old, upgrade=upgrade)
-        return _locks.marked(text, _locks.inputs_of(spec, wanted.root))
+        text, trees = uv.lock(wanted, directory, self._run, python=python, old=old, upgrade=upgrade)
+        return _locks.marked(text, _locks.inputs_of(spec, wanted.root, trees))
 
     # EnvSpec -> PinnedEnv
 

@@ -9,6 +9,7 @@
     │   ├── ResolutionError   the requirements have no solution, or no index answered
     │   └── BuildError        installing the resolved artefacts failed
     ├── LockError             a lock file that does not fit the environment
+    ├── HashError             what an index has is not what a requirements file allows
     ├── LayerError            an environment does not fit on the one beneath it
     ├── StoreError            the cache directory cannot be used
     ├── BrokenEnvironment     a finished environment does not answer as it was built
@@ -128,6 +129,23 @@ class LockError(IsoenvError):
         return (
             f"the lock {self.path} does not fit Python {self.python} on this machine: "
             f"{self.reason}; lock the environment anew (isoenv lock), or give it another Python"
+        )
+
+
+@dataclasses.dataclass(eq=False)
+class HashError(IsoenvError):
+    """No file of ``package`` has one of the ``allowed`` hashes; ``found`` are those that it has."""
+
+    package: str
+    allowed: Sequence[str]
+    found: Sequence[str]
+
+    def __str__(self) -> str:
+        allowed, found = ", ".join(self.allowed), ", ".join(self.found) or "none"
+        return (
+            f"no file of {self.package} has a hash that the requirements file allows "
+            f"(allowed: {allowed}; found: {found}); make the requirements file anew if you trust "
+            f"the index"
         )
 
 

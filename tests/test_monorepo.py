@@ -7,7 +7,10 @@ import shutil
 
 import pytest
 
-from pytest_isoenv import EnvManager
+from pytest_isoenv import EnvManager, _config, _settings
+from pytest_isoenv._backends import uv
+from pytest_isoenv._provision import Provisioner
+from pytest_isoenv.errors import ConfigError
 from tests.packages import make_project, make_wheel
 
 SOURCES = "[tool.uv.sources]\ncore = {workspace = true}\n"
@@ -133,3 +136,23 @@ def test_a_requirements_file_may_name_others_whose_edits_are_seen(environment, w
         assert found.packages["lib"] == version
     shutil.copy(app / "more" / "bounds.txt", app / "more" / "copy.txt")
     assert environment(project="none", requirements="all.txt").provisioned == "cached"
+
+
+def test_a_lock_no_longer_fits_when_a_neighbour_asks_for_more(workspace):
+    (workspace / "packages" / "app" / "isoenv.yaml").write_text(
+        json.dumps({"environments": {"it": EDITABLE}})
+    )
+    make_core(workspace, requires=["lib"])
+    settings = _settings.gather(workspace)
+    spec = _config.load(workspace).spec("it")
+    provisioner = Provisioner(settings, [uv])
+    (workspace / "pylock.it.toml").write_text(provisioner.lock(spec))
+    provisioner.close()
+    assert _config.load(workspace, locked=True).names == ["it"]
+    make_core(workspace, value=2, requires=["lib"])  # its code does not matter
+    _config.load(workspace, locked=True)
+    make_core(workspace, requires=["lib", "other"])
+    with pytest.raises(ConfigError) as caught:
+        _config.load(workspace, locked=True)
+    change = "packages/core: project's requirement other added"
+    assert f"no longer fits 'it' ({change})" in str(caught.value)

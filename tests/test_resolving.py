@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import http.server
 import json
+import sys
 import threading
 
 import pytest
 
 from pytest_isoenv import _config, _settings
 from pytest_isoenv._backends import uv
+from pytest_isoenv._backends.hashes import only_allowed
 from pytest_isoenv._interpreters import Interpreters
 from pytest_isoenv._process import Processes
 from pytest_isoenv._wanted import intent_of, newest_upload, wanted_of
+from pytest_isoenv.errors import HashError
 from pytest_isoenv.pinned import read_pylock
 from tests.packages import make_project, make_wheel
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +122,36 @@ def test_requirement_files_are_read_where_they_lie(resolved, tmp_path):
     (tmp_path / "reqs" / "more.txt").write_text("deep==1.5\n")
     found = resolved(requirements=["reqs/all.txt"])
     assert (found["lib"], found["deep"]) == ("1.1", "1.5")
+
+
+def test_hashes_of_a_requirements_file_are_all_that_may_be_installed(resolved, tmp_path, links):
+    wheel = next(links.glob("deep-1.5-*.whl"))
+    good = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    (tmp_path / "all.txt").write_text("-r hashed.txt\nlib\n")
+    for hashes in ((good,), (good.upper(), "0" * 64)):
+        lines = [f"    --hash=sha256:{one} \\\n" for one in hashes]
+        (tmp_path / "hashed.txt").write_text("Deep==1.5 \\\n" + "".join(lines) + "    # why\n")
+        assert resolved(requirements=["all.txt"])["deep"] == "1.5"
+    (tmp_path / "hashed.txt").write_text(f"Deep==1.5 --hash=sha256:{'0' * 64}\n")
+    with pytest.raises(HashError) as caught:
+        resolved(requirements=["all.txt"])
+    assert "no file of deep has a hash that the requirements file allows" in str(caught.value)
+    assert good in str(caught.value)
+
+
+def test_of_several_files_those_remain_whose_hashes_are_allowed():
+    def file(kind, digits):
+        return f'{{ url = "https://x.test/lib{kind}", hashes = {{ sha256 = "{digits}" }} }}'
+
+    wheels = f"wheels = [\n    {file('.whl', 'bb')},\n    {file('.whl', 'cc')},\n]\n"
+    text = f'[[packages]]\nname = "lib"\nversion = "1"\nsdist = {file(".zip", "aa")}\n{wheels}'
+    left = only_allowed(text, {"lib": frozenset({"sha256:cc"})})
+    assert 'version = "1"' in left
+    assert [digits for digits in ("aa", "bb", "cc") if f'"{digits}"' in left] == ["cc"]
+    left = only_allowed(text, {"lib": frozenset({"sha256:aa"})})
+    assert "wheels" not in left
+    assert tomllib.loads(left)["packages"][0]["sdist"]["hashes"] == {"sha256": "aa"}
+    assert only_allowed(text, {"other": frozenset()}) == text
 
 
 def test_indexes_are_asked_as_declared(resolved, index, monkeypatch):

@@ -66,6 +66,12 @@ def without(text: str, names: Container[str]) -> str:
     return _kept(text, lambda block: _name(block) not in names)
 
 
+def changed_packages(text: str, changed: Callable[[str, str], str]) -> str:
+    """The document with each package's part as a function of its (normalised) name and text."""
+    head, packages = _blocks(text)
+    return head + "".join(changed(_name(block), block) for block in packages)
+
+
 def _kept(text: str, wanted: Callable[[str], bool]) -> str:
     head, packages = _blocks(text)
     kept = "".join(filter(wanted, packages))

@@ -21,6 +21,7 @@ from pytest_isoenv._backends.asked import (
     with_pytest,
     write_lines,
 )
+from pytest_isoenv._backends.hashes import allowed_by, only_allowed
 from pytest_isoenv._backends.health import check
 from pytest_isoenv._backends.pylock_text import (
     moved,
@@ -33,7 +34,7 @@ from pytest_isoenv._redact import redact
 from pytest_isoenv.backend import Finding, Run, Wanted
 from pytest_isoenv.environment import python_of
 from pytest_isoenv.errors import BuildError, ResolutionError
-from pytest_isoenv.pinned import PinnedEnv, Resolution, Source, read_pylock
+from pytest_isoenv.pinned import PinnedEnv, Resolution, Source, pylock_trees, read_pylock
 from pytest_isoenv.spec import EnvSpec, Index
 
 __all__ = [
@@ -109,18 +110,20 @@ def lock(
     python: str,
     old: str = "",
     upgrade: Iterable[str] = (),
-) -> str:
+) -> tuple[str, list[str]]:
     """A document for every platform and every Python from ``python`` (major.minor) on.
 
     Versions of ``old``, the lock so far, are kept where they fit, but for packages in ``upgrade``.
-    Paths in it start from the rootdir; local trees are left out, they are built from their content.
+    Paths in it start from the rootdir; local trees are left out, since they are built from their
+    content, and come beside it.
     """
     options = ["--universal", "--python-version", python]
     for package in upgrade:
         options += ["--upgrade-package", package]
     compiled = _compile(wanted, directory, run, options=options, old=old)
     index = only_index(wanted.installer_environ, wanted.spec.index)
-    return with_index(without_trees(moved(compiled, directory, wanted.root)), index)
+    text = moved(compiled, directory, wanted.root)
+    return with_index(without_trees(text), index), [tree for tree, _ in pylock_trees(text)]
 
 
 def _compile(wanted: Wanted, directory: Path, run: Run, **how: Any) -> str:
@@ -160,9 +163,11 @@ def _compile_with(
     args += ["--output-file", output, *options]
     asked = [*inputs(wanted, "--universal" in options), *filter(None, [pytest])]
     args += [write_lines(directory / "requirements.in", asked)]
-    args += [absolute_path(path, wanted.root) for path in spec.requirement_files]
+    files = [absolute_path(path, wanted.root) for path in spec.requirement_files]
+    args += files
     run(args, purpose="resolving the requirements", failure=ResolutionError, cwd=directory)
-    return redact(output.read_text(encoding="utf-8"))
+    text = redact(output.read_text(encoding="utf-8"))
+    return only_allowed(text, allowed_by(map(Path, files)))
 
 
 def _index_options(index: Index, root: Path) -> list[str]:
