@@ -165,7 +165,7 @@ def _compile_with(
     args += [write_lines(directory / "requirements.in", asked)]
     files = [absolute_path(path, wanted.root) for path in spec.requirement_files]
     args += files
-    run(args, purpose="resolving the requirements", failure=ResolutionError, cwd=directory)
+    run(args, purpose="resolving the requirements", failure=ResolutionError, cwd=wanted.root)
     text = redact(output.read_text(encoding="utf-8"))
     return only_allowed(text, allowed_by(map(Path, files)))
 

@@ -180,7 +180,7 @@ class _Resolver:
         options += ["--pre"] * (spec.prerelease == "allow")
         command_line: list[str | Path] = [*self._pip, command, *options, *args]
         purpose = "resolving the requirements"
-        self._run(command_line, purpose=purpose, failure=ResolutionError, cwd=self._directory)
+        self._run(command_line, purpose=purpose, failure=ResolutionError, cwd=self._wanted.root)
 
     def _fetched_hash(self, item: Item) -> Mapping[str, str]:
         """For a file that the index tells no hash of."""
