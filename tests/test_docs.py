@@ -136,7 +136,9 @@ class Project:
             f"{command}: no test runs {words[0]}"
         )
         own = Path(sys.executable).parent
-        environ = {**os.environ, "PATH": f"{own}{os.pathsep}{os.environ['PATH']}", **variables}
+        # A reader's pytest is no process of pytest-xdist; pytest-benchmark would do nothing in one.
+        environ = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_XDIST")}
+        environ |= {"PATH": f"{own}{os.pathsep}{os.environ['PATH']}", **variables}
         return subprocess.run(
             [str(own / words[0]), *words[1:]],
             cwd=self.directory,
