@@ -13,8 +13,9 @@ from packaging.errors import ExceptionGroup
 from packaging.utils import canonicalize_name
 
 from pytest_isoenv import _matrix
-from pytest_isoenv._fields import FIELDS, Surroundings
+from pytest_isoenv._fields import FIELDS
 from pytest_isoenv._reading import UnreadableError, read_toml, read_yaml
+from pytest_isoenv._values import Surroundings
 from pytest_isoenv.errors import Problem
 
 #: The reserved name for "run it here, in the interpreter that runs pytest".

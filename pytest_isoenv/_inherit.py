@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from packaging.utils import canonicalize_name
 
 from pytest_isoenv import _matrix
-from pytest_isoenv._fields import Surroundings, choices, parse_layer
+from pytest_isoenv._fields import parse_layer
 from pytest_isoenv._gather import Declared
+from pytest_isoenv._values import Surroundings, choices
 from pytest_isoenv.errors import Problem
 from pytest_isoenv.spec import EnvName, Layer
 

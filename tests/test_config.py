@@ -7,13 +7,8 @@ import textwrap
 import pytest
 
 from pytest_isoenv import _config
-from pytest_isoenv._fields import (
-    _CALLED_ELSEWHERE,
-    FIELDS,
-    Surroundings,
-    choices,
-    parse_layer,
-)
+from pytest_isoenv._fields import _CALLED_ELSEWHERE, FIELDS, parse_layer
+from pytest_isoenv._values import Surroundings, choices
 from pytest_isoenv.errors import ConfigError
 from pytest_isoenv.spec import is_path
 

@@ -7,8 +7,8 @@ import dataclasses
 import pytest
 
 from pytest_isoenv._config import Declarations
-from pytest_isoenv._fields import Surroundings
 from pytest_isoenv._requests import derive_name, read_requests
+from pytest_isoenv._values import Surroundings
 from pytest_isoenv.spec import Layer
 
 

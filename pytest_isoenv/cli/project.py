@@ -11,11 +11,11 @@ from pathlib import Path
 from pytest_isoenv import _config, _settings
 from pytest_isoenv._backends import builtin, unsupported_by
 from pytest_isoenv._config import HOST, Declarations, is_glob
-from pytest_isoenv._fields import choices
 from pytest_isoenv._provision import Notify, Provisioner
 from pytest_isoenv._requests import Request, read_requests
 from pytest_isoenv._settings import Settings
 from pytest_isoenv._store import Store
+from pytest_isoenv._values import choices
 from pytest_isoenv.backend import Backend
 from pytest_isoenv.cli import plugins, rootdir
 from pytest_isoenv.cli.command import UsageError
