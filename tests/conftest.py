@@ -21,15 +21,20 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What takes long runs only when it is asked for, by its mark or by its id."""
+    """What takes long or needs PyPI runs only when it is asked for, by its mark or by its id."""
     if any("::" in argument for argument in config.args):
         return
-    marks = [mark for mark in ("plugins", "slow") if mark not in config.option.markexpr]
-    left_out = [item for item in items if any(map(item.get_closest_marker, marks))]
+    asked = config.option.markexpr + "network" * (config.getoption("--parity") != "few")
+    left_out = {item for item in items if not _is_asked_for(item, asked)}
     if left_out:
-        config.hook.pytest_deselected(items=left_out)
-        gone = set(left_out)
-        items[:] = [item for item in items if item not in gone]
+        config.hook.pytest_deselected(items=list(left_out))
+        items[:] = [item for item in items if item not in left_out]
+
+
+def _is_asked_for(item: pytest.Item, asked: str) -> bool:
+    if item.get_closest_marker("plugins"):
+        return "plugins" in asked
+    return not any(item.get_closest_marker(m) and m not in asked for m in ("network", "slow"))
 
 
 @pytest.fixture(scope="session")

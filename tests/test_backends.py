@@ -13,7 +13,10 @@ from tests.backend_contract import OPTIONAL, BackendContract
 from tests.conda_channel import make_python, write_index
 
 
-def needs_rattler(backend):
+def marks_of(backend):
+    """pip takes its time; and conda needs py-rattler."""
+    if backend.name == "venv":
+        return pytest.mark.slow
     missing = backend.name == "conda" and importlib.util.find_spec("rattler") is None
     reason = "py-rattler is not installed: pip install 'pytest-isoenv[conda]'"
     return pytest.mark.skipif(missing, reason=reason)
@@ -21,7 +24,7 @@ def needs_rattler(backend):
 
 @pytest.fixture(
     scope="module",
-    params=[pytest.param(b, id=b.name, marks=needs_rattler(b)) for b in builtin()],
+    params=[pytest.param(b, id=b.name, marks=marks_of(b)) for b in builtin()],
 )
 def backend(request):
     return request.param

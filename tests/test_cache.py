@@ -220,6 +220,7 @@ def test_a_damaged_environment_is_built_again_and_says_why(pytester, run, own_ca
     assert run().environments["one"]["provisioned"] == "cached"
 
 
+@pytest.mark.slow
 def test_a_manifest_that_makes_no_sense_is_a_miss(pytester, run, own_cache):
     pytester.makepyfile(test_it=ONE)
     run()

@@ -142,7 +142,7 @@ def test_show_says_what_a_key_is_made_of_what_is_installed_and_who_declared_it(i
     assert shown["packages"]["lib"] == "1.0"
     assert shown["key_inputs"]["package lib"].startswith("1.0 ")
     assert shown["state"] == "cached"
-    assert shown["built"] <= shown["used"]
+    assert shown["built"] <= shown["used"] + 1  # a file system's clock is coarser
     assert "a secret" not in ended.out + json.dumps(shown)
 
 

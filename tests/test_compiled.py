@@ -13,6 +13,8 @@ import pytest
 from pytest_isoenv import EnvManager, _compiled
 from tests.packages import make_project
 
+pytestmark = pytest.mark.slow
+
 HEADERS = "import os, sysconfig; print(os.path.join(sysconfig.get_path('include'), 'Python.h'))"
 
 # What the build backend of a source tree does before it packs: compile for the Python it runs on.

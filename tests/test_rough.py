@@ -297,6 +297,7 @@ def test_what_hangs_is_ended_and_shows_where_it_stood(pytester, run):
     assert re.search(r'File ".*test_imports\.py", line 4 in <module>\n', outcome.stdout.str())
 
 
+@pytest.mark.slow
 def test_a_collection_that_hangs_is_an_error_of_its_environment_alone(pytester, run):
     (pytester.path / "isoenv.yaml").write_text(
         "environments:\n"

@@ -62,6 +62,7 @@ def test_every_way_to_distribute_gives_the_same_outcomes(pytester, dist):
     assert log.count("setup") <= 8 or dist in ("load", "worksteal", "loadgroup")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("own_cache")
 def test_an_environment_is_built_once_for_all_processes(pytester):
     pytester.makepyfile(test_it=SUITE)
