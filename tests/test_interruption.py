@@ -244,8 +244,16 @@ def test_ctrl_c_while_an_environment_collects_ends_the_run(pytester, start):
     assert "INTERNALERROR" not in output
 
 
+# What is raised while an object is deleted is lost, as the first news of the host's end is here.
 ENDLESS = """
-    import os, pytest, subprocess
+    import os, pytest, subprocess, time
+
+    class Deleted:
+        def __del__(self):
+            host = os.getppid()
+            while os.getppid() == host:
+                pass
+            time.sleep(0.2)
 
     pipe = open(os.environ["PIPE"], "w", buffering=1)
 
@@ -261,6 +269,7 @@ ENDLESS = """
             args = ["sh", "-c", "echo child > $PIPE; exec 9> $PIPE; read x < fifo"]
             subprocess.Popen(args, start_new_session=own_session)
         print("running", file=pipe)
+        Deleted()
         while True:
             pass
 """

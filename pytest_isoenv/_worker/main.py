@@ -31,8 +31,8 @@ PROTOCOL = 2
 # Readable by every Python that this runs on.
 _MARSHAL_VERSION = 4
 # How long fixtures may take to be torn down once the host has gone (seconds), and how often one
-# looks whether they have been.
-_GRACE, _TICK = 10.0, 0.05
+# looks whether they have been, and tells them again that it has.
+_GRACE, _TICK, _AGAIN = 10.0, 0.05, 0.5
 # Tells what this process has started from all else; the host has put it into the environment.
 _MARK = "PYTEST_ISOENV_RUN"
 # Kept, for a test may replace them.
@@ -112,7 +112,7 @@ class Host:
         self._channel = channel
         self._pid = _getpid()
         self._commands: collections.deque[dict[str, Any]] = collections.deque()
-        self._finished = False
+        self._finished = self._gone = self._heard = False
         self._mark = f"{_MARK}={os.environ.get(_MARK)}".encode()
         channel.setcallback(lambda data: self._commands.append(_loads(data)))
         io = channel.gateway._io
@@ -149,9 +149,17 @@ class Host:
         """From now on the host may go."""
         self._connection.watch_no_longer()
 
+    def heard(self) -> None:
+        """The session is ending, and need not be told once more why."""
+        self._heard = True
+
     def _has_gone(self) -> None:
-        if self.is_ours and not self._finished:
+        if not self.is_ours or self._finished:
+            return
+        if not self._gone:
+            self._gone = True
             _kill_all_later(self._mark)
+        if not self._heard:
             raise KeyboardInterrupt("the host has gone")
 
 
@@ -173,7 +181,6 @@ class _Connection:
         def look(number: int, frame: Any) -> None:
             # What the host has said before it went is still to be heard.
             if any(not events & can_read for _, events in poll.poll(0)):
-                self.watch_no_longer()
                 gone()
 
         self._look = look
@@ -210,9 +217,12 @@ def _kill_all_later(mark: bytes) -> None:
     parent = _getpid()
     if _fork() != 0:
         return
-    deadline = _now() + _GRACE
+    deadline, again = _now() + _GRACE, _now() + _AGAIN
     while _getppid() == parent and _now() < deadline:
         _sleep(_TICK)
+        if _now() > again:  # an error is lost where Python was deleting something
+            again += _AGAIN
+            _kill(parent, signal.SIGIO)
     for process in _marked(mark):
         if process != _getpid():
             with contextlib.suppress(OSError):

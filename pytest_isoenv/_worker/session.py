@@ -489,6 +489,7 @@ class SessionPlugin:
 
     def pytest_keyboard_interrupt(self, excinfo: Any) -> None:
         """Remember who ended the session: ``pytest.exit`` or Ctrl-C; what is known is known."""
+        self._host.heard()
         self._send_what_is_known()
         error = excinfo.value
         self.ending = {
