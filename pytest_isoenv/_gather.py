@@ -175,9 +175,12 @@ class Gatherer:
                 self._read_file(path)
 
     def _included(self, where: str, around: Surroundings, pattern: Any) -> list[Path]:
+        if not isinstance(pattern, str):
+            self._problem(where, f"{pattern!r} is not a relative glob")
+            return []
         try:
             found = sorted(around.directory.glob(pattern))
-        except (TypeError, ValueError, AttributeError, NotImplementedError) as error:
+        except (ValueError, NotImplementedError) as error:  # empty, or absolute
             self._problem(where, f"{pattern!r} is not a relative glob: {error}")
             return []
         if not found:

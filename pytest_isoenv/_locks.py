@@ -44,13 +44,15 @@ def problems_with(
     """Whether a lock can be read, and if it has to, whether it fits what is declared."""
     try:
         text = (root / path).read_text(encoding="utf-8")
-        changed = changes(text, spec, root)
+        parse_pylock(text)
+        # Whether it fits takes a look at the project and its neighbours: only if somebody asks.
+        changed = changes(text, spec, root) if locked else []
     except (OSError, ValueError) as error:
         what = f"is no lock file (PEP 751) that can be read: {error}; delete it, and lock it again"
         return [Problem(path, f"{what} with: isoenv lock {name}")]
     if redact(text) != text:
         return [Problem(path, "has credentials in its URLs; make it without them")]
-    if changed and locked:
+    if changed:
         again = f"lock it again with: isoenv lock {name}"
         return [Problem(path, f"no longer fits {name!r} ({', '.join(changed)}); {again}")]
     return []

@@ -22,6 +22,8 @@ from pytest_isoenv._files import (
     write_atomically,
     write_json,
 )
+from pytest_isoenv._finish import FINISH
+from pytest_isoenv._hints import LOOSEN, hint
 from pytest_isoenv._interpreters import Interpreters
 from pytest_isoenv._process import Processes
 from pytest_isoenv._settings import Settings
@@ -39,43 +41,6 @@ from pytest_isoenv.pinned import (
     Source,
 )
 from pytest_isoenv.spec import EnvName, EnvSpec
-
-# Compiles a finished environment and asks it, through itself, what it is. Compiled, for where
-# PYTHONDONTWRITEBYTECODE is set every run would do it again; once and last, for bytecode of
-# a module that a later step of the installation replaced could pass for its own.
-# Its arguments are the environments that lie beneath it.
-_FINISH = """
-import compileall, json, os, platform, site, sys, sysconfig
-from importlib.machinery import EXTENSION_SUFFIXES
-from importlib.metadata import distributions
-kinds = ("purelib", "platlib")
-paths = {sysconfig.get_path(kind) for kind in kinds}
-beneath = []
-for prefix in sys.argv[1:]:
-    found = sysconfig.get_paths(vars={"base": prefix, "platbase": prefix})
-    beneath += [found[kind] for kind in kinds if found[kind] not in beneath]
-if beneath:
-    with open(os.path.join(sysconfig.get_path("purelib"), "isoenv-layers.pth"), "w") as file:
-        file.writelines("import site; site.addsitedir(%r)\\n" % path for path in beneath)
-for path in beneath:
-    site.addsitedir(path)
-for path in paths:
-    compileall.compile_dir(path, quiet=2, workers=0)
-packages = {}
-for dist in distributions():
-    if dist.metadata["Name"]:
-        packages.setdefault(dist.metadata["Name"], dist.version)
-real = os.path.realpath(sys.executable)
-print(json.dumps({
-    "python": platform.python_version(),
-    "real_path": real,
-    "interpreter_file": [os.stat(real).st_size, os.stat(real).st_mtime_ns],
-    "installed": {path: sorted(set(os.listdir(path)) - {"__pycache__"}) for path in paths},
-    "packages": packages,
-    "suffixes": EXTENSION_SUFFIXES,
-    "own": sorted({dist.metadata["Name"] for dist in distributions(path=list(paths))}),
-}))
-"""
 
 #: Called with an environment's name when work on it begins that may take a while.
 Notify = Callable[[EnvName], None]
@@ -257,10 +222,8 @@ class Provisioner:
         try:
             resolution = self._resolution(name, backend, wanted)
         except ResolutionError as error:
-            if spec.lock is not None and error.hint == _LOOSEN:
-                error.hint = (
-                    f"it must fit what {spec.lock} has locked: lock that anew, or {_LOOSEN}"
-                )
+            if spec.lock is not None and error.hint == LOOSEN:
+                error.hint = f"it must fit what {spec.lock} has locked: lock that anew, or {LOOSEN}"
             raise
         return self._pinned(wanted, resolution, layers)
 
@@ -372,7 +335,7 @@ class Provisioner:
 
     def _finish(self, directory: Path, beneath: Sequence[str]) -> dict[str, Any]:
         answer = self._processes.run(
-            [python_of(directory), "-I", "-c", _FINISH, *beneath],
+            [python_of(directory), "-I", "-c", FINISH, *beneath],
             environ=self._settings.worker_environ,
         )
         if answer.status != 0:
@@ -427,43 +390,10 @@ class Provisioner:
         ended = self._processes.run(args, environ=environ, cwd=cwd)
         if ended.status != 0:
             error: CommandError = failure(
-                purpose, ended.command, ended.status, ended.output, _hint(ended.output)
+                purpose, ended.command, ended.status, ended.output, hint(ended.output)
             )
             raise error
         return ended.stdout
-
-
-_LOOSEN = "loosen one of the requirements named above, or give this environment another Python"
-# What installers say of a failure -> what to do about it; the first that fits counts.
-_HINTS = (
-    (
-        ("authentication credentials", "401 unauthorized", "401 error", "403 forbidden"),
-        "give the index its credentials: UV_INDEX_NAME_USERNAME and UV_INDEX_NAME_PASSWORD for an "
-        "index called NAME, a netrc file, or a keyring (UV_KEYRING_PROVIDER)",
-    ),
-    (
-        ("no solution found", "no matching distribution found"),
-        _LOOSEN,
-    ),
-    (
-        ("hash mismatch", "do not match the hashes"),
-        "a file is not the one that was locked: lock again (isoenv lock) if you trust the index",
-    ),
-    (
-        ("error sending request", "dns error", "failed to fetch", "could not connect"),
-        "check the network and the index (UV_DEFAULT_INDEX, PIP_INDEX_URL), then run again",
-    ),
-    (
-        ("failed to build", "build backend"),
-        "see what the build says above; a wheel for this Python, or a compiler, may be missing",
-    ),
-)
-
-
-def _hint(output: str) -> str:
-    """What to do about an installer's failure, where its words give it away."""
-    text = output.lower()
-    return next((hint for signs, hint in _HINTS if any(sign in text for sign in signs)), "")
 
 
 def _kept(directory: Path) -> Resolution | None:

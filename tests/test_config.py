@@ -830,12 +830,15 @@ def test_what_is_wrong_with_included_files(wrong, monorepo):
     monorepo("packages/d/notes.txt", "")
     monorepo("packages/d/envs.toml", "[environments.z]\n")
     monorepo("packages/d/pyproject.toml", "")
-    lines = wrong(yaml="include: ['packages/[cd]/*.yaml', '/abs', 'none/*', 'packages/d/*.t*']")
+    patterns = "'packages/[cd]/*.yaml', '/abs', 'none/*', 'packages/d/*.t*', 5, ''"
+    lines = wrong(yaml=f"include: [{patterns}]")
     words = [
         "packages/c/isoenv.yaml.environments.y.lock: 'gone.toml' does not exist below",
         "packages/d/isoenv.yaml.environments.x: 'x' is declared with other content in packages/c",
         "packages/d/isoenv.yaml.include: 7 is not a list of globs",
         "isoenv.yaml.include: '/abs' is not a relative glob",
+        "isoenv.yaml.include: 5 is not a relative glob",
+        "isoenv.yaml.include: '' is not a relative glob",
         "isoenv.yaml.include: 'none/*' matches no file below",
         "isoenv.yaml.include: 'packages/d/notes.txt' is neither a YAML nor a TOML file",
         "packages/d/envs.toml: it has no table [tool.isoenv]",
