@@ -112,7 +112,7 @@ class Provisioner:
         for store in filter(None, {self._store, self._scratch, self._fresh}):
             store.close()
         if self._ready and not self._processes.stopped:
-            tidy(self._store)
+            tidy(Store(self._settings.cache))
 
     @cached_property
     def shared(self) -> Path:

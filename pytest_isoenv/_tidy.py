@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from pytest_isoenv._files import read_json
 from pytest_isoenv._store import Store
 from pytest_isoenv._upkeep import Limits, prune
+from pytest_isoenv.errors import StoreError
 
 _DAY = 24 * 3600.0
 #: What stays without anybody having said anything: 30 days unused, and 20 GB.
@@ -56,9 +58,18 @@ def keep(store: Store, upkeep: Upkeep) -> None:
 
 
 def tidy(store: Store) -> None:
-    """Prune if it is time to, and nobody else does; it waits for nobody, and nobody for it."""
-    if not store.writable or not _is_due(upkeep_of(store)):
-        return
+    """Prune if it is time to, and nobody else does; it waits for nobody, and nobody for it.
+
+    The store is closed then. A run that is over does not fail of it: whoever wants to know why it
+    cannot be done prunes by a command.
+    """
+    if store.writable and _is_due(upkeep_of(store)):
+        with contextlib.suppress(OSError, StoreError):
+            _prune_alone(store)
+    store.close()
+
+
+def _prune_alone(store: Store) -> None:
     with store.alone_with("upkeep") as alone:
         upkeep = upkeep_of(store)
         if alone and _is_due(upkeep):
