@@ -1,0 +1,207 @@
+"""A project, an index and a cache of its own, and the jobs that are done there."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import os
+import shutil
+import textwrap
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.faults.child import Answer, Child, Order
+from tests.faults.state import manifests
+from tests.packages import Index, make_project, make_wheel
+
+_DAY = 24 * 3600
+_YAML = """
+environments:
+  base: {project: none}
+  bystander: {dependencies: [other==1.0]}
+  app: {dependencies: [lib==1.0]}
+  moving: {dependencies: ["moving>=1"]}
+  whole: {project: wheel, local: [../tree]}
+  heavy: {dependencies: [lib==1.0, other==1.0]}
+  thin: {layers: [heavy], dependencies: [moving==1.0]}
+  old: {dependencies: [lib==1.0, moving==1.0]}
+  old-tree: {local: [../old-tree]}
+  own-1: {dependencies: [lib==1.0], env: {OWN: own-1}}
+  own-2: {dependencies: [lib==1.0], env: {OWN: own-2}}
+"""
+
+
+def running(name: str, code: str, *options: str) -> tuple[str, ...]:
+    """The arguments that run code in an environment, which must print what is there."""
+    code = f"import importlib.metadata as m, pytest; {code}"
+    return ("run", *options, name, "--", "python", "-c", code)
+
+
+def _version(package: str) -> str:
+    return f"import {package}; print('{package}', m.version('{package}'), {package}.__version__)"
+
+
+USE_APP = running("app", _version("lib"))
+USE_WHOLE = running("whole", "import proj, tree; print('proj', proj.VALUE, 'tree', tree.VALUE)")
+USE_THIN = running("thin", _version("moving") + "; " + _version("lib"))
+
+
+class World:
+    """Everything that jobs need, below one directory, and nothing that others have."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.cache = directory / "cache"
+        self.home = self.cache / "v1"
+        self._states = directory / "states"
+        self._wheels = directory / "wheels"
+        for path in (self._wheels, self._states, directory / "scratch"):
+            path.mkdir(parents=True)
+        make_wheel(self._wheels, "pytest", importlib.metadata.version("pytest"))
+        for name in ("lib", "other", "moving"):
+            make_wheel(self._wheels, name, "1.0")
+        self._project = make_project(directory / "project", "proj")
+        make_project(directory / "tree", "tree", code="VALUE = 2\n")
+        make_project(directory / "old-tree", "oldtree")
+        (self._project / "isoenv.yaml").write_text(textwrap.dedent(_YAML))
+        self._index = Index(self._wheels)
+        self._child = Child()
+
+    def close(self) -> None:
+        self._child.close()
+        self._index.close()
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The variables of a job: none of them speaks of what lies outside, but for ``PATH``."""
+        return {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.directory),
+            "TMPDIR": str(self.directory / "scratch"),
+            "LC_ALL": "C.UTF-8",
+            "UV_CACHE_DIR": str(self.directory / "uv"),
+            "UV_DEFAULT_INDEX": self._index.url,
+            "UV_PYTHON_DOWNLOADS": "never",
+        }
+
+    def do(self, args: tuple[str, ...], *, child: Child | None = None, **fault: object) -> Answer:
+        """Do a job; ``child`` does it at the same time as another one of this world."""
+        child = child or self._child
+        scratch = self.directory / "scratch" / str(id(child))
+        scratch.mkdir(exist_ok=True)
+        words = args.index("--") if "--" in args else len(args)
+        place = ("--env-cache-dir", str(self.cache))
+        told = (*args[:words], *place, *args[words:])
+        order = Order(told, str(self._project), self.environ, str(scratch))
+        return child.do(dataclasses.replace(order, **fault))  # type: ignore[arg-type]
+
+    def must(self, *args: str, **fault: object) -> Answer:
+        """Do a job that nothing may go wrong with."""
+        answer = self.do(args, **fault)
+        if answer.status != 0:
+            raise RuntimeError(f"{args}: {answer}")
+        return answer
+
+    # The states that jobs begin with
+
+    def prepare(self, job: Job) -> None:
+        """Make the state that a job begins with, to come back to it with :meth:`restore`."""
+        shutil.rmtree(self.cache, ignore_errors=True)
+        job.before(self)
+        kept = self._states / job.name
+        if self.cache.exists():
+            shutil.copytree(self.cache, kept, symlinks=True)
+        else:
+            kept.mkdir(mode=0o700)
+
+    def restore(self, job: Job) -> None:
+        shutil.rmtree(self.cache, ignore_errors=True)
+        shutil.copytree(self._states / job.name, self.cache, symlinks=True)
+
+    def environment(self, name: str) -> Path:
+        """The directory of an environment that is there; it starts no process but the command."""
+        return Path(self.must("path", name).out.strip())
+
+    def age(self) -> None:
+        """Let everything that is kept be unused for two days, as far as it goes by its times."""
+        then = time.time() - 2 * _DAY
+        for path in (*manifests(self.home), *self.home.glob("resolutions/*")):
+            os.utime(path, (then, then))
+        for path in self.home.glob("wheels/*"):
+            os.utime(path, (then, then))
+
+    def move_on(self) -> None:
+        """A new version comes out."""
+        make_wheel(self._wheels, "moving", "2.0")
+
+    def break_(self, directory: Path) -> None:
+        """Let an environment lose a package; what its files are linked to stays as it is."""
+        for path in directory.glob("lib/python*/site-packages/lib-*.dist-info"):
+            shutil.rmtree(path)
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """A command, what it prints if all is right, and the state that it begins with."""
+
+    name: str
+    args: tuple[str, ...]
+    says: str
+    before: Callable[[World], None]
+
+
+def _nothing(world: World) -> None:
+    """Not even the root."""
+
+
+def _bystander(world: World) -> None:
+    world.must("build", "bystander")
+
+
+def _app(world: World) -> None:
+    world.must("build", "bystander", "app")
+
+
+def _behind(world: World) -> None:
+    world.must("build", "bystander", "moving")
+    world.move_on()
+
+
+def _broken(world: World) -> None:
+    _app(world)
+    world.break_(world.environment("app"))
+
+
+def _rubbish(world: World) -> None:
+    """All that there can be to tidy up."""
+    _broken(world)
+    world.must("build", "app")  # a second generation
+    world.must("build", "old", "old-tree", "--jobs", "1")
+    world.age()
+    world.must("build", "thin", "bystander", "app")
+    world.do(running("old", "1", "--env-refresh"), step="create", nth=1, fault="SIGKILL")
+    left = world.home / "trash" / "1-0123abcd"  # of a kill between taking away and deleting
+    left.mkdir(parents=True)
+    (left / "file").write_text("")
+
+
+def _due(world: World) -> None:
+    _rubbish(world)
+    world.must("prune", "--automatic", "on", "--older-than", "1d", "--dry-run")
+    (world.home / "upkeep.json").write_text('{"age": 86400, "last": 0}')
+
+
+JOBS = (
+    Job("first", USE_APP, "lib 1.0 1.0", _nothing),
+    Job("build", USE_APP, "lib 1.0 1.0", _bystander),
+    Job("wheel", USE_WHOLE, "proj 1 tree 2", _bystander),
+    Job("layer", USE_THIN, "moving 1.0 1.0\nlib 1.0 1.0", _bystander),
+    Job("ephemeral", (*USE_APP[:1], "--env-refresh", *USE_APP[1:]), "lib 1.0 1.0", _bystander),
+    Job("several", ("build", "bystander", "app", "--jobs", "2"), "app: Python", _bystander),
+    Job("hit", USE_APP, "lib 1.0 1.0", _app),
+    Job("heal", USE_APP, "lib 1.0 1.0", _broken),
+    Job("upgrade", running("moving", _version("moving"), "--env-upgrade"), "moving 2.0", _behind),
+    Job("prune", ("prune", "--older-than", "1d"), "removed", _rubbish),
+    Job("tidy", USE_APP, "lib 1.0 1.0", _due),
+)
