@@ -1,8 +1,9 @@
-"""``python -m tests.faults``: strike everywhere, print what came of it, fail if anything is wrong."""
+"""``python -m tests.faults``: strike everywhere, print what came of it; fail if anything is wrong."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
 import time
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from tests.faults import kills, table
 from tests.faults.child import STRIKES
-from tests.faults.walk import Outcome, walk
+from tests.faults.walk import Ending, Outcome, walk
 from tests.faults.world import JOBS
 
 
@@ -22,11 +23,14 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=500, help="how many kills at random moments")
     parser.add_argument("--seed", type=int, default=0, help="another row of random moments")
     parser.add_argument("--write", action="store_true", help="write the table into the docs")
+    parser.add_argument("--log", type=Path, help="keep in this file what ended right, and go on")
     args = parser.parse_args()
     jobs = [job for job in JOBS if job.name in (args.job or names)]
     with tempfile.TemporaryDirectory(prefix="isoenv-faults-") as directory:
         started = time.monotonic()
-        outcomes = walk(Path(directory), jobs, args.fault or STRIKES, tell=_tell)
+        known = dict(_logged(args.log)) if args.log else {}
+        tell = _Teller(args.log)
+        outcomes = walk(Path(directory), jobs, args.fault or STRIKES, tell=tell, known=known)
         told = table.text(outcomes)
         print(told, f"walked in {time.monotonic() - started:.0f} s", sep="\n")
         killed = kills.strike(Path(directory, "kills"), args.kills, args.seed)
@@ -37,9 +41,23 @@ def main() -> int:
     return 0 if is_right else 1
 
 
-def _tell(outcome: Outcome) -> None:
-    for wrong in outcome.wrong:
-        print(f"WRONG {outcome.point}: {wrong}", file=sys.stderr, flush=True)
+class _Teller:
+    """Says what is wrong at once, and writes down what is right."""
+
+    def __init__(self, log: Path | None) -> None:
+        self._log = log
+
+    def __call__(self, outcome: Outcome) -> None:
+        for wrong in outcome.wrong:
+            print(f"WRONG {outcome.point}: {wrong}", file=sys.stderr, flush=True)
+        if self._log and not outcome.wrong:
+            with self._log.open("a") as file:
+                file.write(json.dumps([str(outcome.point), outcome.ending]) + "\n")
+
+
+def _logged(log: Path) -> list[tuple[str, Ending]]:
+    lines = log.read_text().splitlines() if log.exists() else []
+    return [tuple(json.loads(line)) for line in lines]
 
 
 if __name__ == "__main__":

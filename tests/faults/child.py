@@ -148,11 +148,12 @@ def _act(order: Mapping[str, Any]) -> NoReturn:
     status = LEAKED
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         os.environ.clear()
         os.environ.update(order["environ"])
         os.chdir(order["directory"])
         for descriptor, name in ((0, os.devnull), (1, "out"), (2, "err")):
-            path = os.path.join(order["scratch"], name)
+            path = Path(order["scratch"]) / name
             flags = os.O_RDONLY if descriptor == 0 else os.O_WRONLY | os.O_CREAT | os.O_TRUNC
             os.dup2(os.open(path, flags, 0o600), descriptor)
         sys.addaudithook(_Watch(order))

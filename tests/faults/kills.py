@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.faults import state
 from tests.faults.child import Child
-from tests.faults.world import USE_APP, USE_THIN, USE_WHOLE, World, running
+from tests.faults.world import USE_APP, USE_THIN, USE_WHOLE, World, break_environment, running
 
 _AT_ONCE = 2
 # Says that it is there, and stays as long as somebody listens.
@@ -49,17 +49,16 @@ class Killed:
         return not self.wrong and not self.left
 
     def __str__(self) -> str:
-        halves = sum(one.startswith("half") for one in self.wrong)
-        lost = sum(one.startswith("lost") for one in self.wrong)
-        processes = sum(one.startswith("process") for one in self.left)
-        rubbish = sum(one.startswith("rubbish") for one in self.left)
-        said = (
-            f"{self.kills} kills at random moments, {self.ended} jobs that ended by themselves: "
-            f"{lost} lost, {halves} half environments, {processes} leftover processes, "
-            f"{rubbish} pieces of rubbish, "
-            f"{len(self.wrong) + len(self.left) - halves - lost - processes - rubbish} other errors."
-        )
-        return "\n".join([said, *map(str, self.wrong), *map(str, self.left)])
+        problems = [*self.wrong, *self.left]
+        kinds = {"lost": "lost", "half": "half environments", "process": "leftover processes"}
+        kinds |= {"rubbish": "pieces of rubbish", "error": "other errors"}
+        counts = [
+            f"{sum(one.startswith(kind) for one in problems)} {name}"
+            for kind, name in kinds.items()
+        ]
+        said = f"{self.kills} kills at random moments, while {self.ended} jobs came to their end: "
+        said += ", ".join(counts) + "."
+        return "\n".join([said, *problems])
 
 
 class _Striker:
@@ -72,7 +71,6 @@ class _Striker:
         self._killed = killed
         self._child = Child()
         self._place: Path | None = None
-        self.lock = threading.Lock()
 
     def close(self) -> None:
         self._child.close()
@@ -98,7 +96,7 @@ class _Striker:
             answer = self._world.do(("path", self._own), child=self._child)
             self._place = Path(answer.out.strip()).parent
         for directory in self._place.glob("[0-9]*"):
-            self._world.break_(directory)
+            break_environment(directory)
         return running(self._own, "import lib; print('lib', m.version('lib'))")
 
     def done(self) -> None:

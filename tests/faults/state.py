@@ -118,7 +118,7 @@ def picture(place: Path) -> dict[str, Any]:
     for directory, _, names in os.walk(place):
         for path in (Path(directory, name) for name in names if name != "manifest.json"):
             status = path.lstat()
-            where = os.readlink(path) if path.is_symlink() else ""
+            where = str(path.readlink()) if path.is_symlink() else ""
             found[str(path.relative_to(place))] = (status.st_size, status.st_mtime_ns, where)
     return found
 

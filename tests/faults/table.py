@@ -38,7 +38,10 @@ def text(outcomes: list[Outcome]) -> str:
     lines.insert(1, "|---" * (len(STRIKES) + 1) + "|")
     points = {(o.point.job.name, o.point.step, o.point.nth) for o in outcomes}
     wrong = sum(bool(outcome.wrong) for outcome in outcomes)
-    lines += ["", f"{len(points)} points, {len(outcomes)} faults, {wrong} of them with a wrong end."]
+    lines += [
+        "",
+        f"{len(points)} points, {len(outcomes)} faults, {wrong} of them with a wrong end.",
+    ]
     return "\n".join(lines)
 
 
