@@ -1,4 +1,4 @@
-"""``python -m tests.faults``: strike everywhere, print what came of it; fail if anything is wrong."""
+"""Strike everywhere, print what came of it, and fail if anything is wrong."""
 
 from __future__ import annotations
 

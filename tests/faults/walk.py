@@ -169,24 +169,38 @@ def walk(
     at_once: int = 2,
     tell: Callable[[Outcome], None] = lambda outcome: None,
     known: Mapping[str, Ending] | None = None,
+    once: bool = False,
 ) -> list[Outcome]:
     """Strike everywhere, in as many worlds as are walked at once.
 
-    Points of which the ending is ``known``, and was right, are not walked again.
+    Points of which the ending is ``known``, and was right, are not walked again. With ``once`` only
+    one job is struck at each step, as it reaches that for the first time.
     """
-    faults, told = list(faults), threading.Lock()
-    queue = deque(jobs)
+    faults, guard = list(faults), threading.Lock()
+    queue, seen = deque(jobs), set[tuple[str, str]]()
+
+    def is_new(point: Point) -> bool:
+        with guard:
+            was_seen = (point.step, point.fault) in seen
+            seen.add((point.step, point.fault))
+        return not was_seen
+
+    def next_job() -> Job | None:
+        with guard:
+            return queue.popleft() if queue else None
 
     def one(number: int) -> list[Outcome]:
         walk, outcomes = Walk(directory / f"world-{number}"), []
         try:
-            while queue:
-                for point in walk.points(queue.popleft(), faults):
+            while job := next_job():
+                for point in walk.points(job, faults):
+                    if once and not is_new(point):
+                        continue
                     if known and str(point) in known:
                         outcomes.append(Outcome(point, known[str(point)], ()))
                         continue
                     outcomes.append(walk.strike(point))
-                    with told:
+                    with guard:
                         tell(outcomes[-1])
         finally:
             walk.close()
