@@ -282,7 +282,8 @@ class Provisioner:
 
     def _resolve(self, backend: Backend, wanted: Wanted, directory: Path) -> Resolution:
         reached("resolve", directory)
-        return backend.resolve(wanted, directory, self._run)
+        with self._scratch.room():
+            return backend.resolve(wanted, directory, self._run)
 
     def _source(self, text: str, editable: bool, wanted: Wanted, build: bool) -> Source:
         path = (self._settings.root / Path(text).expanduser()).resolve()
