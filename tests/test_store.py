@@ -196,7 +196,7 @@ def test_whether_somebody_is_at_work_on_an_environment_is_known_without_waiting(
 
 def test_a_failed_build_leaves_no_manifest_and_is_a_miss_the_next_time(ensure, builder, root):
     builder.error = OSError(28, "No space left on device")
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(StoreError, match="No space left on device; make room"):
         ensure()
     assert list(root.rglob("manifest.json")) == []
     builder.error = None
