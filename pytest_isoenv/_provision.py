@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -13,8 +14,9 @@ from typing import Any
 
 from packaging.utils import canonicalize_name
 
-from pytest_isoenv import _compiled, _layers, _locks
+from pytest_isoenv import _compiled, _layers, _locks, _soundness
 from pytest_isoenv._backends import uv
+from pytest_isoenv._backends.records import told
 from pytest_isoenv._files import (
     content_digest,
     metadata_digest,
@@ -30,7 +32,7 @@ from pytest_isoenv._settings import Settings
 from pytest_isoenv._store import Check, Entry, Store, used
 from pytest_isoenv._wanted import intent_of, metadata_of, wanted_of
 from pytest_isoenv._wheels import NotBuilt, built, wheel_of
-from pytest_isoenv.backend import Backend, Finding, Run, Wanted
+from pytest_isoenv.backend import Backend, Damage, Finding, Run, Wanted
 from pytest_isoenv.environment import Environment, activated, python_of
 from pytest_isoenv.errors import BrokenEnvironment, CommandError, ResolutionError
 from pytest_isoenv.pinned import (
@@ -165,7 +167,16 @@ class Provisioner:
     def check(self, backend: str, directory: Path, facts: Mapping[str, Any]) -> str | None:
         """Why a finished environment cannot be used any more; None if it can."""
         known = self._backends.get(backend)
-        return known.check(directory, facts) or _compiled.changed(facts) if known else None
+        return _soundness.glance(known, directory, facts) if known else None
+
+    def examine(self, backend: str, directory: Path, facts: Mapping[str, Any]) -> list[Damage]:
+        """Everything in a finished environment that is not as it was installed."""
+        known = self._backends.get(backend)
+        return _soundness.examine(known, directory, facts) if known else []
+
+    def forget(self, backend: str, directory: Path, damages: Iterable[Damage]) -> None:
+        """Let the next build take nothing from where this damage may have come from."""
+        _soundness.forget(self._backends[backend], directory, damages, self._run)
 
     def _provision(self, name: EnvName, spec: EnvSpec) -> Environment:
         interpreter = self.interpreter_for(spec)
@@ -304,7 +315,7 @@ class Provisioner:
             pinned.key_inputs(),
             label=self._label(name),
             build=build,
-            check=self._check_of(pinned.spec.backend),
+            check=self._check_before_use(pinned.spec.backend),
         )
         return entry if store is self._store else replace(entry, provisioned="ephemeral")
 
@@ -314,6 +325,15 @@ class Provisioner:
     def _check_of(self, backend: str) -> Check:
         return lambda entry: self.check(backend, entry.directory, entry.facts)
 
+    def _check_before_use(self, backend: str) -> Check:
+        """The same; but what cannot be built again in safety is an error."""
+
+        def check(entry: Entry) -> str | None:
+            _soundness.refuse(entry.directory)
+            return self.check(backend, entry.directory, entry.facts)
+
+        return check
+
     def _is_ephemeral(self, spec: EnvSpec) -> bool:
         return self._settings.refresh or spec.refresh
 
@@ -322,9 +342,7 @@ class Provisioner:
         return self._fresh if self._is_ephemeral(spec) else self._store
 
     def _create(self, pinned: PinnedEnv, directory: Path) -> Mapping[str, Any]:
-        run = self._building(self._store.ephemeral()) if pinned.sources else self._run
-        self._backends[pinned.spec.backend].create(pinned, directory, run)
-        facts = self._finish(directory, [layer.path for layer in pinned.beneath])
+        facts = self._undamaged(pinned, directory)
         if pinned.interpreter is not None and facts["python"] != pinned.interpreter.version:
             built_with = f"Python {facts['python']}, not {pinned.interpreter.version}"
             raise BrokenEnvironment(str(directory), f"it was built with {built_with}")
@@ -332,6 +350,27 @@ class Provisioner:
             raise BrokenEnvironment(str(directory), "pytest is not installed in it")
         trees = [source.path for source in pinned.sources if source.editable]
         return {**facts, "compiled": _compiled.modules(trees, facts["suffixes"])}
+
+    def _undamaged(self, pinned: PinnedEnv, directory: Path) -> dict[str, Any]:
+        """Build it; if the installer had kept damaged files, once more without them."""
+        backend = self._backends[pinned.spec.backend]
+        facts = self._filled(pinned, directory)
+        damages = _soundness.examine(backend, directory, facts, thoroughly=False)
+        if damages and _soundness.forget(backend, directory, damages, self._run):
+            shutil.rmtree(directory)
+            directory.mkdir()
+            facts = self._filled(pinned, directory)
+            damages = _soundness.examine(backend, directory, facts, thoroughly=False)
+        if damages:
+            reason = f"it was only just built, and {told(damages)}"
+            raise BrokenEnvironment(str(directory), reason)
+        return facts
+
+    def _filled(self, pinned: PinnedEnv, directory: Path) -> dict[str, Any]:
+        run = self._building(self._store.ephemeral()) if pinned.sources else self._run
+        self._backends[pinned.spec.backend].create(pinned, directory, run)
+        facts = self._finish(directory, [layer.path for layer in pinned.beneath])
+        return facts | _soundness.noted(directory, facts)
 
     def _finish(self, directory: Path, beneath: Sequence[str]) -> dict[str, Any]:
         answer = self._processes.run(
