@@ -6,6 +6,7 @@ resolves, and uv installs nothing of it again.
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import importlib.metadata
 import importlib.util
@@ -253,7 +254,8 @@ def _written(directory: Path) -> dict[str, list[records.Written]]:
             # The size is the one before the prefix went into it.
             size = None if path.get("prefix_placeholder") else path.get("size_in_bytes")
             if path.get("path_type") == "hardlink" and not name.endswith((".pyc", ".pyo")):
-                written = records.Written(package["name"], size, "sha256", digest)
+                encoded = base64.urlsafe_b64encode(bytes.fromhex(digest)).decode()
+                written = records.Written(package["name"], size, "sha256", encoded)
                 found.setdefault(str(directory / name), []).append(written)
     return found
 

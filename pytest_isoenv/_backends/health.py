@@ -27,21 +27,26 @@ def noted(directory: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
     of, and without ``os`` there is no standard library.
     """
     likely = [directory / "pyvenv.cfg", Path(facts.get("stdlib") or directory)]
-    return {"witnesses": {str(file): _seen(file) for file in likely if file.is_file()}}
+    return {
+        "executable": str(python_of(directory).relative_to(directory)),
+        "witnesses": {str(file): _seen(file) for file in likely if file.is_file()},
+    }
 
 
 def _interpreter(directory: Path, facts: Mapping[str, Any]) -> str | None:
-    python, recorded = python_of(directory), facts["real_path"]
+    relative, recorded = facts.get("executable"), facts["real_path"]
+    python = f"{directory}{os.sep}{relative}" if relative else str(python_of(directory))
     try:
-        found = python.stat()
+        found = os.stat(python)  # noqa: PTH116 - on every hit
         if not _leads_to(found, recorded):
-            real = str(python.resolve(strict=True))
+            real = str(Path(python).resolve(strict=True))
             if real != recorded:
                 return f"its interpreter was {recorded} and is now {real}"
     except PermissionError as error:
-        return f"its interpreter {recorded} cannot be reached: {error.strerror}"
+        return f"its interpreter {python} cannot be reached: {error.strerror}"
     except (OSError, RuntimeError):  # a loop of links is the latter, until Python 3.12
-        return f"its interpreter {recorded} is gone"
+        gone = python if Path(recorded).exists() else recorded
+        return f"its interpreter {gone} is gone"
     if [found.st_size, found.st_mtime_ns] != facts["interpreter_file"]:
         return f"its interpreter {recorded}, Python {facts['python']} then, was replaced"
     return None

@@ -27,9 +27,12 @@ _OTHERS = frozenset({"conda"})
 _COUNTS = (".dist-info", ".egg-info", ".egg-link", ".pth")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class Written:
-    """What an installer wrote down of a file; None and empty for what it did not."""
+    """What an installer wrote down of a file; None and empty for what it did not.
+
+    ``digest`` is in the URL-safe variant of base64, as in wheels.
+    """
 
     package: str
     size: int | None = None
@@ -72,11 +75,15 @@ def expected(directory: Path, facts: Mapping[str, Any]) -> dict[str, list[Writte
     for record in _records(facts):
         if _installer(record) in _OTHERS:
             continue
-        package = _package(record)
-        for name, written in _rows(record):
-            path = os.path.normpath(os.path.join(record.parent.parent, name))  # noqa: PTH118
+        package, home = _package(record), str(record.parent.parent)
+        for name, digest, size in _rows(record):
+            path = f"{home}{os.sep}{name}"
+            if ".." in name or os.path.isabs(name):  # noqa: PTH117 - there are many
+                path = os.path.normpath(os.path.join(home, name))  # noqa: PTH118
             if path.startswith(inside) and not path.endswith(_BYTECODE):
-                found[path].append(dataclasses.replace(written, package=package))
+                algorithm, _, encoded = digest.partition("=")
+                bytes_ = int(size) if size.isdigit() else None
+                found[path].append(Written(package, bytes_, algorithm, encoded))
     return found
 
 
@@ -109,8 +116,10 @@ def _is_like(path: str, written: Written) -> bool:
         hasher = hashlib.new(written.algorithm)
     except ValueError:
         return True  # nobody here can say
-    hasher.update(Path(path).read_bytes())
-    return hasher.hexdigest() == written.digest
+    with open(path, "rb") as file:  # noqa: PTH123 - there are many
+        hasher.update(file.read())
+    encoded = base64.urlsafe_b64encode(hasher.digest()).decode().rstrip("=")
+    return encoded == written.digest.rstrip("=")
 
 
 def _records(facts: Mapping[str, Any]) -> Iterator[Path]:
@@ -123,24 +132,15 @@ def _records(facts: Mapping[str, Any]) -> Iterator[Path]:
                 yield record
 
 
-def _rows(record: Path) -> Iterator[tuple[str, Written]]:
+def _rows(record: Path) -> Iterator[tuple[str, str, str]]:
     try:
         lines = record.read_text(encoding="utf-8").splitlines()
         for row in csv.reader(lines):
             if row and row[0]:
-                name, digest, size = (*row, "", "")[:3]
-                yield name, _written(digest, size)
+                name, digest, size, *_ = (*row, "", "")
+                yield name, digest, size
     except (OSError, UnicodeDecodeError, csv.Error):
         return  # that it was changed is said of the record itself
-
-
-def _written(digest: str, size: str) -> Written:
-    algorithm, _, encoded = digest.partition("=")
-    try:
-        raw = base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4))
-    except ValueError:
-        raw = b""
-    return Written("", int(size) if size.isdigit() else None, algorithm, raw.hex())
 
 
 def _installer(record: Path) -> str:
