@@ -302,6 +302,7 @@ class Provisioner:
 
     def _enter(self, name: EnvName, pinned: PinnedEnv, layers: Sequence[Environment]) -> Entry:
         def build(directory: Path) -> Mapping[str, Any]:
+            _soundness.refuse(directory)
             self._notify(name)
             facts = self._create(pinned, directory)
             _layers.refuse_overlaps(facts["own"], layers)

@@ -194,6 +194,19 @@ def prune(store: Store, limits: Limits, *, dry_run: bool = False) -> list[Pruned
     ]
 
 
+def condemn(store: Store, kept: Kept) -> bool:
+    """Let an environment be built anew when it is wanted next; those who run in it go on.
+
+    Whether it was done: not if somebody is building it, or has built another generation.
+    """
+    manifest = kept.path.parent / "manifest.json"
+    with store.alone_with(f"environment-{kept.name}") as alone:
+        if not alone or (manifest_in(kept.path.parent) or {}).get("directory") != kept.path.name:
+            return False
+        manifest.unlink(missing_ok=True)
+    return True
+
+
 def condemned(things: list[Kept], limits: Limits, now: float) -> list[tuple[Kept, str]]:
     """What is to go and why, of all things in the store (the most recently used first)."""
     going = [(kept, "left by a build") for kept in things if kept.kind == "remains"]

@@ -7,7 +7,8 @@ import hashlib
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from packaging.utils import parse_wheel_filename
@@ -58,9 +59,29 @@ def _kept(home: Path, interpreter: Interpreter) -> Wheel | None:
         if note:
             directory = home / kind / note["directory"]
             path = next(directory.glob("*.whl"), None)
-            if path is not None:
+            # What a power loss has left of a file is shorter than the file was.
+            if path is not None and path.stat().st_size == note.get("size", path.stat().st_size):
                 return Wheel(path, note["digest"])
     return None
+
+
+def damaged(home: Path) -> Iterator[Path]:
+    """The wheels of one tree that are not what they were when they were built."""
+    for file in sorted(home.glob(f"*/{_NOTE}")):
+        note = read_json(file) or {}
+        for wheel in sorted(file.parent.glob(f"{note.get('directory', '')}/*.whl")):
+            try:
+                is_whole = _content(wheel) == note.get("digest")
+            except (OSError, zipfile.BadZipFile, zlib.error):
+                is_whole = False
+            if not is_whole:
+                yield wheel
+
+
+def disown(store: Store, tree: str, wheel: Path) -> None:
+    """Let a wheel be built anew when it is wanted next."""
+    with store.wheels(tree):
+        (wheel.parent.parent / _NOTE).unlink(missing_ok=True)
 
 
 def _build(home: Path, interpreter: Interpreter, build: Build) -> Wheel:
@@ -76,7 +97,8 @@ def _build(home: Path, interpreter: Interpreter, build: Build) -> Wheel:
     directory = Path(tempfile.mkdtemp(dir=kind, prefix="wheel-"))
     kept = wheel.path.replace(directory / wheel.path.name)
     # Published last: a wheel without its note does not exist for anybody.
-    write_json(kind / _NOTE, {"directory": directory.name, "digest": wheel.digest})
+    note = {"directory": directory.name, "digest": wheel.digest, "size": kept.stat().st_size}
+    write_json(kind / _NOTE, note)
     shutil.rmtree(scratch, ignore_errors=True)
     return Wheel(kept, wheel.digest)
 

@@ -11,6 +11,7 @@ import base64
 import csv
 import dataclasses
 import hashlib
+import itertools
 import os
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -61,11 +62,17 @@ def examine(
     directory: Path, facts: Mapping[str, Any], *, thoroughly: bool = True
 ) -> Iterator[Damage]:
     """What is damaged; sizes alone tell of what was never written whole, and take less time."""
-    yield from compare(directory, expected(directory, facts), thoroughly=thoroughly)
-    yield from _changed_records(directory, facts)
+    looks = [
+        compare(directory, expected(directory, facts), thoroughly=thoroughly),
+        _changed_records(directory, facts),
+    ]
     if thoroughly:
-        yield from _changed_loose(directory, facts)
-        yield from _added(directory, facts)
+        looks += [_changed_loose(directory, facts), _added(directory, facts)]
+    said = set()
+    for damage in itertools.chain(*looks):
+        if damage.path not in said:
+            said.add(damage.path)
+            yield damage
 
 
 def expected(directory: Path, facts: Mapping[str, Any]) -> dict[str, list[Written]]:
