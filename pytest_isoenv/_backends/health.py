@@ -38,18 +38,18 @@ def _interpreter(directory: Path, facts: Mapping[str, Any]) -> str | None:
     python = f"{directory}{os.sep}{relative}" if relative else str(python_of(directory))
     try:
         found = os.stat(python)  # noqa: PTH116 - on every hit
-        if not _leads_to(found, recorded):
-            real = str(Path(python).resolve(strict=True))
-            if real != recorded:
-                return f"its interpreter was {recorded} and is now {real}"
+        as_it_was = [found.st_size, found.st_mtime_ns] == facts["interpreter_file"]
+        if as_it_was and _leads_to(found, recorded):
+            return None
+        real = str(Path(python).resolve(strict=True))
     except PermissionError as error:
         return f"its interpreter {python} cannot be reached: {error.strerror}"
     except (OSError, RuntimeError):  # a loop of links is the latter, until Python 3.12
         gone = python if Path(recorded).exists() else recorded
         return f"its interpreter {gone} is gone"
-    if [found.st_size, found.st_mtime_ns] != facts["interpreter_file"]:
-        return f"its interpreter {recorded}, Python {facts['python']} then, was replaced"
-    return None
+    if real != recorded:
+        return f"its interpreter was {recorded} and is now {real}"
+    return f"its interpreter {recorded}, Python {facts['python']} then, was replaced"
 
 
 def _leads_to(found: os.stat_result, recorded: str) -> bool:

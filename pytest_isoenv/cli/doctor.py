@@ -14,7 +14,7 @@ from pytest_isoenv._provision import Provisioner
 from pytest_isoenv._store import Store
 from pytest_isoenv._upkeep import Kept, condemn, contents
 from pytest_isoenv._wheels import damaged, disown
-from pytest_isoenv.backend import Finding
+from pytest_isoenv.backend import Damage, Finding
 from pytest_isoenv.cli.command import Command, add_json, add_place
 from pytest_isoenv.cli.console import say, say_json, size
 from pytest_isoenv.cli.project import Project, provisioning, settings_of, store_of
@@ -150,9 +150,9 @@ def _environment(
     backend = kept.inputs.get("backend", "")
     reason = provisioner.check(backend, kept.path, kept.facts)
     seen_at_once = reason is not None
-    damages = (
-        [] if seen_at_once or not deep else provisioner.examine(backend, kept.path, kept.facts)
-    )
+    damages: list[Damage] = []
+    if deep and not seen_at_once:
+        damages = provisioner.examine(backend, kept.path, kept.facts)
     if reason is None and not damages:
         return None
     known = ", ".join(f"{name} in {root}" for root, name in kept.known_as)
