@@ -22,14 +22,15 @@ from pytest_isoenv._files import (
     metadata_digest,
     read_json,
     write_atomically,
-    write_json,
 )
 from pytest_isoenv._finish import FINISH
 from pytest_isoenv._hints import LOOSEN, hint
 from pytest_isoenv._interpreters import Interpreters
 from pytest_isoenv._process import Processes
 from pytest_isoenv._settings import Settings
+from pytest_isoenv._steps import reached
 from pytest_isoenv._store import Check, Entry, Store, used
+from pytest_isoenv._tidy import tidy
 from pytest_isoenv._wanted import intent_of, metadata_of, wanted_of
 from pytest_isoenv._wheels import NotBuilt, built, wheel_of
 from pytest_isoenv.backend import Backend, Damage, Finding, Run, Wanted
@@ -90,10 +91,14 @@ class Provisioner:
         self._settings = settings
         self._backends = {backend.name: backend for backend in backends}
         self._notify = notify
-        self._processes = Processes()
         self._store = Store(settings.cache)
         self._fresh = Store(settings.shared) if settings.shared else None
-        self._interpreters = Interpreters(settings, self._processes, self._store.interpreters)
+        # Where what goes with the run is made; a cache that is only read is no place for it.
+        self._scratch = self._store if self._store.writable else Store(settings.scratch)
+        self._processes = Processes(self._scratch.run)
+        self._interpreters = Interpreters(
+            settings, self._processes, self._store.interpreters, self._store.note
+        )
         self._lock = threading.Lock()
         self._locks: dict[EnvSpec, threading.Lock] = {}
         self._ready: dict[EnvSpec, Environment] = {}
@@ -105,13 +110,21 @@ class Provisioner:
         self._processes.stop()
 
     def close(self) -> None:
-        """Remove what was ephemeral."""
-        self._store.close()
+        """Give back what was used, and remove what was ephemeral."""
+        for store in filter(None, {self._store, self._scratch, self._fresh}):
+            store.close()
+        if self._ready and not self._processes.stopped:
+            tidy(Store(self._settings.cache))
 
     @cached_property
     def shared(self) -> Path:
         """Where other processes of this run may keep ephemeral environments until it is over."""
-        return self._store.ephemeral()
+        return self._scratch.ephemeral()
+
+    @property
+    def run(self) -> str:
+        """What tells this run from all others; its processes bear it."""
+        return self._scratch.run
 
     def environment(self, name: EnvName, spec: EnvSpec) -> Environment:
         """The environment for a request, cached or built now.
@@ -211,7 +224,7 @@ class Provisioner:
         _layers.check(spec, interpreter, layers)
         wanted = wanted_of(spec, interpreter, self._settings, _layers.packages(layers))
         python = _locks.lowest_python(spec, wanted.root, interpreter)
-        directory = self._store.ephemeral()
+        directory = self._scratch.ephemeral()
         # Whatever installs it later: there is one way to lock.
         text, trees = uv.lock(wanted, directory, self._run, python=python, old=old, upgrade=upgrade)
         return _locks.marked(text, _locks.inputs_of(spec, wanted.root, trees))
@@ -259,24 +272,28 @@ class Provisioner:
 
     def _resolution(self, name: EnvName, backend: Backend, wanted: Wanted) -> Resolution:
         store = self._store_for(wanted.spec)
-        if store is None:
-            self._notify(name)
-            return backend.resolve(wanted, self._store.ephemeral(), self._run)
         intent = intent_of(backend, wanted)
         anew = self._settings.upgrade and store is self._store
-        kept = None if anew else _kept(store.kept_resolution(intent))
-        if kept is not None:
+        kept = None if anew or store is None else _kept(store.kept_resolution(intent))
+        if store is not None and kept is not None:
             used(store.kept_resolution(intent))
             return kept
         self._notify(name)
+        if store is None or not store.writable:
+            return self._resolve(backend, wanted, self._scratch.ephemeral())
         with store.resolution(intent) as directory:
             kept = None if anew else _kept(directory)
             if kept is None:
                 directory.mkdir(parents=True, exist_ok=True)
-                kept = backend.resolve(wanted, directory, self._run)
+                kept = self._resolve(backend, wanted, directory)
                 seen = metadata_of(path for path, _ in kept.trees)
-                write_json(directory / "pin.json", {**dataclasses.asdict(kept), "metadata": seen})
+                reached("keep the resolution", directory)
+                store.write(directory / "pin.json", {**dataclasses.asdict(kept), "metadata": seen})
             return kept
+
+    def _resolve(self, backend: Backend, wanted: Wanted, directory: Path) -> Resolution:
+        reached("resolve", directory)
+        return backend.resolve(wanted, directory, self._run)
 
     def _source(self, text: str, editable: bool, wanted: Wanted, build: bool) -> Source:
         path = (self._settings.root / Path(text).expanduser()).resolve()
@@ -292,10 +309,10 @@ class Provisioner:
             build_wheel(path, wanted, directory, self._building(directory))
 
         store = self._store_for(wanted.spec)
-        if store is None:
-            wheel = built(into, self._store.ephemeral())
-        else:
+        if store is not None and (store.writable or not build):
             wheel = wheel_of(store, digest, wanted.interpreter, into if build else None)
+        else:
+            wheel = built(into, self._scratch.ephemeral())
         return Source(str(path), wheel.digest, wheel=str(wheel.path))
 
     # PinnedEnv -> EnvKey -> directory
@@ -309,8 +326,12 @@ class Provisioner:
             return facts
 
         store = self._store_for(pinned.spec)
-        if store is None:
-            return self._store.throw_away(build)
+        if store is not None and not store.writable:
+            hit, _ = store.look(pinned.key(), self._check_of(pinned.spec.backend))
+            if hit is not None:
+                return hit
+        if store is None or not store.writable:
+            return self._scratch.throw_away(build)
         entry = store.ensure(
             pinned.key(),
             pinned.key_inputs(),
@@ -368,8 +389,10 @@ class Provisioner:
         return facts
 
     def _filled(self, pinned: PinnedEnv, directory: Path) -> dict[str, Any]:
-        run = self._building(self._store.ephemeral()) if pinned.sources else self._run
+        run = self._building(self._scratch.ephemeral()) if pinned.sources else self._run
+        reached("create", directory)
         self._backends[pinned.spec.backend].create(pinned, directory, run)
+        reached("finish", directory)
         facts = self._finish(directory, [layer.path for layer in pinned.beneath])
         return facts | _soundness.noted(directory, facts)
 
@@ -427,6 +450,7 @@ class Provisioner:
         environ: Mapping[str, str] | None = None,
     ) -> str:
         environ = {**self._settings.installer_environ, **(environ or {})}
+        reached("run a command", purpose)
         ended = self._processes.run(args, environ=environ, cwd=cwd)
         if ended.status != 0:
             error: CommandError = failure(

@@ -19,7 +19,7 @@ from pytest_isoenv._gateway import Event, Worker
 from pytest_isoenv._interrupts import deferred
 from pytest_isoenv._jobs import Job, by_request
 from pytest_isoenv._launch import Launch
-from pytest_isoenv._process import Cancelled, kill_marked
+from pytest_isoenv._process import MARK, Cancelled, kill_marked
 from pytest_isoenv._provision import Provisioner
 from pytest_isoenv._proxies import with_marks
 from pytest_isoenv._relay import Warned
@@ -41,9 +41,6 @@ _PATIENCE = 0.3
 _TIMEOUT = "+ Timeout +"
 # Events that count also when they come while the run is being ended.
 _SAID = frozenset({"test", "warning", "header", "words"})
-# Tells the processes of a run, and those of each worker, from all others, whatever group they
-# have moved to.
-_MARK = "PYTEST_ISOENV_RUN"
 
 
 class Conductor:
@@ -76,7 +73,9 @@ class Conductor:
         # A worker of pytest-xdist is told from test to test what comes next, and tells its own.
         self._steps = hasattr(self._config, "workerinput")
         self._current: pytest.Item | None = None
-        self._mark = uuid.uuid4().hex
+        # Tells the processes of the session, and those of each worker, from all others, whatever
+        # group they have moved to.
+        self._mark = f"{provisioner.run}-{uuid.uuid4().hex[:8]}"
         self._addopts = settings.addopts
 
     # In the main thread
@@ -254,7 +253,7 @@ class Conductor:
         for worker in self._workers:
             worker.close(_GRACE)
         if self._workers:
-            kill_marked(_MARK, self._mark)
+            kill_marked(MARK, self._mark)
         self._launch.close()
         if self._measurement is not None:
             self._measurement.close()
@@ -504,7 +503,7 @@ class Conductor:
             self._config.invocation_params.dir,
             lambda event: self._events.put((job, event)),
             self._launch.streams,
-            environ={_MARK: f"{self._mark}-{len(self._workers)}"},
+            environ={MARK: f"{self._mark}-{len(self._workers)}"},
             steps=self._steps,
         )
         job.worker = worker

@@ -36,6 +36,7 @@ def glance(backend: Backend, directory: Path, facts: Mapping[str, Any]) -> str |
         return "what was noted of it is incomplete"
     return (
         _whereabouts.strange(directory)
+        or _whereabouts.strange(directory.parent)
         or _whereabouts.moved(directory, facts)
         or backend.check(directory, facts)
         or _compiled.changed(facts)

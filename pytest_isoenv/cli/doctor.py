@@ -12,7 +12,7 @@ from pytest_isoenv._backends import builtin
 from pytest_isoenv._backends.records import told
 from pytest_isoenv._provision import Provisioner
 from pytest_isoenv._store import Store
-from pytest_isoenv._upkeep import Kept, condemn, contents
+from pytest_isoenv._upkeep import Kept, contents
 from pytest_isoenv._wheels import damaged, disown
 from pytest_isoenv.backend import Damage, Finding
 from pytest_isoenv.cli.command import Command, add_json, add_place
@@ -160,8 +160,8 @@ def _environment(
     said += reason or told(damages)
     if mend:
         provisioner.forget(backend, kept.path, damages)
-        done = condemn(store, kept)
-        return Finding("cache", False, said, _BUILT_AGAIN if done else "somebody is building it")
+        done = store.condemn(kept.path)
+        return Finding("cache", False, said, _BUILT_AGAIN if done else "it was built again already")
     if seen_at_once:
         how = f"nothing: {_BUILT_AGAIN}; or isoenv prune removes it unused"
     else:
