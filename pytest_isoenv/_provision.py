@@ -6,6 +6,7 @@ import dataclasses
 import json
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
@@ -20,24 +21,32 @@ from pytest_isoenv._backends.records import told
 from pytest_isoenv._files import (
     content_digest,
     metadata_digest,
-    read_json,
     write_atomically,
 )
 from pytest_isoenv._finish import FINISH
 from pytest_isoenv._hints import LOOSEN, hint
 from pytest_isoenv._interpreters import Interpreters
 from pytest_isoenv._process import Processes
+from pytest_isoenv._resolutions import (
+    NOT_ASKED,
+    could_not_ask,
+    dated,
+    is_too_old,
+    kept_in,
+    served,
+    was_tried,
+    written,
+)
 from pytest_isoenv._settings import Settings
 from pytest_isoenv._steps import reached
 from pytest_isoenv._store import Check, Entry, Store, used
 from pytest_isoenv._tidy import tidy
-from pytest_isoenv._wanted import intent_of, metadata_of, wanted_of
+from pytest_isoenv._wanted import intent_of, wanted_of
 from pytest_isoenv._wheels import NotBuilt, built, wheel_of
 from pytest_isoenv.backend import Backend, Damage, Finding, Run, Wanted
 from pytest_isoenv.environment import Environment, activated, python_of
 from pytest_isoenv.errors import BrokenEnvironment, CommandError, ResolutionError
 from pytest_isoenv.pinned import (
-    Foreign,
     Interpreter,
     PinnedEnv,
     Resolution,
@@ -65,6 +74,12 @@ class Outlook:
     entry: Entry | None = None
     broken: str = ""
     changes: str = ""
+
+    @property
+    def outdated(self) -> bool:
+        """Whether it is older than its ``max-age``, and so will be resolved anew."""
+        pinned = self.pinned
+        return pinned is not None and is_too_old(pinned.resolved, pinned.spec.max_age)
 
     @property
     def python(self) -> tuple[str, str] | None:
@@ -152,7 +167,7 @@ class Provisioner:
         wanted = wanted_of(spec, interpreter, self._settings, packages)
         intent = intent_of(backend, wanted)
         directory = self._store.kept_resolution(intent)
-        kept = _kept(directory)
+        kept = kept_in(directory)
         if kept is None:
             return Outlook(interpreter)
         try:
@@ -268,28 +283,60 @@ class Provisioner:
             tuple(sources),
             _layers.beneath(layers),
             resolution.foreign,
+            resolution.resolved,
+            resolution.note,
         )
 
     def _resolution(self, name: EnvName, backend: Backend, wanted: Wanted) -> Resolution:
         store = self._store_for(wanted.spec)
         intent = intent_of(backend, wanted)
         anew = self._settings.upgrade and store is self._store
-        kept = None if anew or store is None else _kept(store.kept_resolution(intent))
+        kept = None if anew or store is None else kept_in(store.kept_resolution(intent))
         if store is not None and kept is not None:
             used(store.kept_resolution(intent))
-            return kept
+            still = self._young_enough(kept, wanted.spec, store)
+            if still is not None:
+                return still
         self._notify(name)
         if store is None or not store.writable:
-            return self._resolve(backend, wanted, self._scratch.ephemeral())
+            return dated(self._resolve(backend, wanted, self._scratch.ephemeral()))
         with store.resolution(intent) as directory:
-            kept = None if anew else _kept(directory)
-            if kept is None:
-                directory.mkdir(parents=True, exist_ok=True)
-                kept = self._resolve(backend, wanted, directory)
-                seen = metadata_of(path for path, _ in kept.trees)
-                reached("keep the resolution", directory)
-                store.write(directory / "pin.json", {**dataclasses.asdict(kept), "metadata": seen})
+            # Meanwhile another process may have done it.
+            kept = None if anew else kept_in(directory)
+            still = self._young_enough(kept, wanted.spec, store) if kept else None
+            return still or self._resolve_into(store, directory, backend, wanted, kept)
+
+    def _young_enough(self, kept: Resolution, spec: EnvSpec, store: Store) -> Resolution | None:
+        """What was resolved, if it may be used, or cannot be resolved anew; else None."""
+        # What this run alone has made is of today.
+        max_age = spec.max_age if store is self._store else None
+        if max_age is None or not is_too_old(kept.resolved, max_age):
             return kept
+        why = "the cache cannot be written to" if not store.writable else ""
+        why = why or (NOT_ASKED if was_tried(kept) else "")
+        return replace(kept, note=served(kept, max_age, why)) if why else None
+
+    def _resolve_into(
+        self,
+        store: Store,
+        directory: Path,
+        backend: Backend,
+        wanted: Wanted,
+        old: Resolution | None,
+    ) -> Resolution:
+        """Resolve, and keep it; where no index can be asked, what is old will do."""
+        directory.mkdir(parents=True, exist_ok=True)
+        try:
+            made = dated(self._resolve(backend, wanted, directory))
+        except ResolutionError as error:
+            max_age = wanted.spec.max_age
+            if old is None or max_age is None or not could_not_ask(error):
+                raise
+            store.write(directory / "pin.json", written(replace(old, tried=time.time())))
+            return replace(old, note=served(old, max_age, NOT_ASKED))
+        reached("keep the resolution", directory)
+        store.write(directory / "pin.json", written(made))
+        return made
 
     def _resolve(self, backend: Backend, wanted: Wanted, directory: Path) -> Resolution:
         reached("resolve", directory)
@@ -427,6 +474,8 @@ class Provisioner:
             why=entry.why,
             environ=environ,
             spec=pinned.spec,
+            resolved=pinned.resolved,
+            note=pinned.note,
         )
 
     def _building(self, scratch: Path) -> Run:
@@ -458,13 +507,3 @@ class Provisioner:
             )
             raise error
         return ended.stdout
-
-
-def _kept(directory: Path) -> Resolution | None:
-    """What was resolved, if all source trees that it found still ask for the same."""
-    pin = read_json(directory / "pin.json")
-    if not pin or metadata_of(path for path, _ in pin["trees"]) != pin.get("metadata", {}):
-        return None
-    foreign = tuple(Foreign(**fields) for fields in pin.get("foreign", []))
-    trees = tuple((path, editable) for path, editable in pin["trees"])
-    return Resolution(tuple(pin["pylocks"]), trees, foreign)

@@ -268,6 +268,8 @@ class Conductor:
 
     def _on_ready(self, job: Job, event: Event) -> None:
         job.environment = job.record.environment = event["environment"]
+        if job.environment.note:
+            job.record.note(job.environment.note)
         self._status.ready(job.name)
 
     def _on_building(self, job: Job, event: Event) -> None:
