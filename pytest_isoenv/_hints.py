@@ -9,6 +9,10 @@ NETWORK = "check the network and the index (UV_DEFAULT_INDEX, PIP_INDEX_URL), th
 # What installers say of a failure -> what to do about it; the first that fits counts.
 _HINTS = (
     (
+        ("no space left on device", "os error 28", "disk quota exceeded"),
+        "make room on the disk that it names: isoenv prune does so in the cache",
+    ),
+    (
         ("authentication credentials", "401 unauthorized", "401 error", "403 forbidden"),
         "give the index its credentials: UV_INDEX_NAME_USERNAME and UV_INDEX_NAME_PASSWORD for an "
         "index called NAME, a netrc file, or a keyring (UV_KEYRING_PROVIDER)",

@@ -39,7 +39,7 @@ from pytest_isoenv._resolutions import (
 )
 from pytest_isoenv._settings import Settings
 from pytest_isoenv._steps import reached
-from pytest_isoenv._store import Check, Entry, Store, used
+from pytest_isoenv._store import Check, Entry, Store, manifest_in, used
 from pytest_isoenv._tidy import tidy
 from pytest_isoenv._wanted import intent_of, wanted_of
 from pytest_isoenv._wheels import NotBuilt, built, wheel_of
@@ -206,6 +206,34 @@ class Provisioner:
         """Let the next build take nothing from where this damage may have come from."""
         _soundness.forget(self._backends[backend], directory, damages, self._run)
 
+    def doubt(self, environment: Environment) -> str:
+        """What is damaged in an environment where nothing works, or beneath it; empty if nothing.
+
+        It is built again when it is wanted next, by this run as well.
+        """
+        manifest = manifest_in(environment.path.parent)
+        if manifest is None:
+            return ""  # it is of this run alone
+        beneath = [text for name, text in manifest["inputs"].items() if name.startswith("layer ")]
+        places = [environment.path, *(Path(text.partition(" ")[2]) for text in beneath)]
+        found = "; ".join(filter(None, map(self._condemned, places)))
+        if found:
+            with self._lock:
+                self._ready.clear()
+        return found
+
+    def _condemned(self, directory: Path) -> str:
+        manifest = manifest_in(directory.parent)
+        if manifest is None or manifest["directory"] != directory.name:
+            return ""
+        backend, facts = manifest["inputs"].get("backend", ""), manifest["facts"]
+        reason = self.check(backend, directory, facts)
+        damages = [] if reason else self.examine(backend, directory, facts)
+        if reason or damages:
+            self.forget(backend, directory, damages)
+            self._store.condemn(directory)
+        return reason or told(damages)
+
     def _provision(self, name: EnvName, spec: EnvSpec) -> Environment:
         interpreter = self.interpreter_for(spec)
         layers = [
@@ -340,7 +368,8 @@ class Provisioner:
 
     def _resolve(self, backend: Backend, wanted: Wanted, directory: Path) -> Resolution:
         reached("resolve", directory)
-        return backend.resolve(wanted, directory, self._run)
+        with self._scratch.room():
+            return backend.resolve(wanted, directory, self._run)
 
     def _source(self, text: str, editable: bool, wanted: Wanted, build: bool) -> Source:
         path = (self._settings.root / Path(text).expanduser()).resolve()

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from pytest_isoenv._backends import builtin
 from pytest_isoenv._backends.records import told
+from pytest_isoenv._disk import remarks
 from pytest_isoenv._provision import Provisioner
 from pytest_isoenv._store import Store
 from pytest_isoenv._upkeep import Kept, contents
@@ -119,6 +120,8 @@ def _cache(args: argparse.Namespace, provisioner: Provisioner) -> Iterator[Findi
     free = shutil.disk_usage(store.root).free
     mend = "" if free > _LITTLE else "make room: isoenv prune --max-size SIZE"
     yield Finding("cache", free > _LITTLE, f"{store.root}, {size(free)} free on its disk", mend)
+    for remark in remarks(store.root):
+        yield Finding("cache", False, remark, "name another with --env-cache-dir")
     things = contents(store)
     environments = [kept for kept in things if kept.kind == "environment"]
     broken = 0
