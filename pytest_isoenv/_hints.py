@@ -4,6 +4,8 @@ from __future__ import annotations
 
 #: What to do where requirements contradict each other.
 LOOSEN = "loosen one of the requirements named above, or give this environment another Python"
+#: What to do where no index answers.
+NETWORK = "check the network and the index (UV_DEFAULT_INDEX, PIP_INDEX_URL), then run again"
 # What installers say of a failure -> what to do about it; the first that fits counts.
 _HINTS = (
     (
@@ -25,7 +27,7 @@ _HINTS = (
     ),
     (
         ("error sending request", "dns error", "failed to fetch", "could not connect"),
-        "check the network and the index (UV_DEFAULT_INDEX, PIP_INDEX_URL), then run again",
+        NETWORK,
     ),
     (
         ("failed to build", "build backend"),

@@ -126,10 +126,17 @@ class Store:
         reason = check(entry)
         return (entry, None) if reason is None else (None, reason)
 
-    def condemn(self, key: EnvKey) -> None:
-        """Let an environment be built anew when it is wanted next; those who use it go on."""
-        with self._locked(f"environment-{key}"):
-            (self._place(key) / "manifest.json").unlink(missing_ok=True)
+    def condemn(self, directory: Path) -> bool:
+        """Let the environment in ``directory`` be built anew when it is wanted next.
+
+        Those who use it go on. Whether it was still the one to be used.
+        """
+        place = directory.parent
+        with self._locked(f"environment-{place.name}"):
+            is_used = (manifest_in(place) or {}).get("directory") == directory.name
+            if is_used:
+                (place / "manifest.json").unlink(missing_ok=True)
+            return is_used
 
     def _build(
         self, key: EnvKey, inputs: Mapping[str, str], build: Build, check: Check, why: str
