@@ -69,7 +69,6 @@ def _measured(directory: Path, options: argparse.Namespace) -> Results:
                 found.jobs.append(_result(job, shop, options))
     finally:
         shop.close()
-    shop.note_versions()
     return found
 
 

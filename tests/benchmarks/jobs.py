@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tests.benchmarks.rounds import Contender, FailedError
 from tests.benchmarks.suites import TALLY, Suite, at_once, in_sequence
-from tests.benchmarks.workshop import SPARE, CannotInstallError, Workshop
+from tests.benchmarks.workshop import OLDER, SPARE, CannotInstallError, Workshop
 
 Tell = Callable[[str], None]
 
@@ -275,7 +275,7 @@ def _unused(kitchen: Kitchen) -> Iterator[Contender]:
 
 
 def _fresh(kitchen: Kitchen) -> Iterator[Contender]:
-    suite = kitchen.shop.suite(200, 1)
+    suite = kitchen.shop.suite(200, 1, OLDER)
     yield kitchen.plain("plain", suite, title="plain pytest")
     ours = kitchen.ours(
         "ours",
@@ -295,5 +295,5 @@ JOBS = [
     Job("many", "24 and 4 warm environments x 50 tests", _many),
     Job("large", "50,000 trivial tests in one warm environment", _large),
     Job("unused", "the plugin installed and not used", _unused, times=10),
-    Job("fresh", "200 tests, a fresh process for each", _fresh),
+    Job("fresh", f"200 tests, a fresh process for each, pytest {OLDER}", _fresh),
 ]

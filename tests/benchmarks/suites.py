@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import textwrap
 from collections.abc import Iterable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 #: The variable that names the file of these lines.
@@ -46,9 +47,9 @@ class Suite:
     pytest: str
     python: str
 
-    def requirements(self, version: str) -> list[str]:
+    def requirements(self, number: str) -> list[str]:
         """What the environment of a version needs."""
-        return [f"pytest=={self.pytest}", f"{PART}=={version}"]
+        return [f"pytest=={self.pytest}", f"{PART}=={number}"]
 
     def write(self, directory: Path) -> Path:
         """Make the project, with the configuration of every tool that may run it."""
@@ -75,16 +76,19 @@ class Suite:
 
     def _isoenv(self) -> str:
         lines = ["environments:", "  base: {project: none}"]
-        lines += [f"  part-{v}: {{dependencies: ['{PART}=={v}']}}" for v in self.versions]
+        # The host's pytest comes by itself.
+        pins = [] if self.pytest == version("pytest") else [f"pytest=={self.pytest}"]
+        for number in self.versions:
+            lines += [f"  part-{number}: {{dependencies: {[*pins, f'{PART}=={number}']}}}"]
         return "\n".join(lines) + "\n"
 
     def _tox(self) -> str:
-        names = ", ".join(f"part{version}" for version in self.versions)
+        names = ", ".join(f"part{number}" for number in self.versions)
         lines = ["[tox]", f"env_list = {names}", "no_package = true", "[testenv]"]
         lines += [f"deps = pytest=={self.pytest}", f"pass_env = {TALLY}", "commands = pytest"]
-        for version in self.versions:
-            lines += [f"[testenv:part{version}]", "deps ="]
-            lines += [f"    {requirement}" for requirement in self.requirements(version)]
+        for number in self.versions:
+            lines += [f"[testenv:part{number}]", "deps ="]
+            lines += [f"    {requirement}" for requirement in self.requirements(number)]
         return "\n".join(lines) + "\n"
 
     def _nox(self) -> str:
@@ -124,12 +128,12 @@ class IncompleteError(Exception):
 def check(suite: Suite, tally: Path) -> None:
     """Raise IncompleteError unless every environment has run all of its tests."""
     text = tally.read_text() if tally.is_file() else ""
-    wanted = {(version, suite.tests) for version in suite.versions}
+    wanted = {(number, suite.tests) for number in suite.versions}
     surroundings = {(suite.python, suite.pytest)}
     lines = [line.split() for line in text.splitlines()]
     most: dict[str, int] = {}
-    for version, passed, *_ in lines:
-        most[version] = max(most.get(version, 0), int(passed))
+    for number, passed, *_ in lines:
+        most[number] = max(most.get(number, 0), int(passed))
     found = {(line[2], line[3]) for line in lines}
     if set(most.items()) != wanted or found != surroundings:
         expected = f"{sorted(wanted)} with {sorted(surroundings)}"

@@ -75,4 +75,4 @@ def markdown(
         return "| " + " | ".join(padded) + " |"
 
     rule = ["-" * (w - 1) + (":" if c in right else "-") for c, w in enumerate(widths)]
-    return "\n".join([row(head), "|-" + "-|-".join(rule) + "-|", *map(row, lines[1:])]) + "\n"
+    return "\n".join(map(row, [head, rule, *lines[1:]])) + "\n"

@@ -26,6 +26,8 @@ ROOT = Path(__file__).parent.parent.parent
 # How many versions of the package there are, from 1.0 on; the last is for caches to be made ready.
 VERSIONS = [f"{number}.0" for number in range(1, 52)]
 SPARE = VERSIONS[-1]
+#: The newest pytest that pytest-forked (1.7.5) can pass on the reports of.
+OLDER = "8.4.2"
 # What the measured commands must not be told by the shell that we were started in.
 _UNTOLD = ("PYTHON", "PYTEST", "PIP_", "UV_", "TOX", "NOX", "HATCH", "VIRTUAL_ENV", "XDG_", "CI")
 
@@ -56,7 +58,7 @@ class Workshop:
         self.python = Path(sys.base_exec_prefix, "bin", f"python3.{sys.version_info.minor}")
         self.uv = find_uv_bin()
         self.pytest = version("pytest")
-        self.versions: dict[str, str] = {}
+        self.versions = {"pytest": self.pytest, "uv": version("uv")}
         root.mkdir(parents=True, exist_ok=True)
 
     def close(self) -> None:
@@ -64,18 +66,10 @@ class Workshop:
         if "_index" in vars(self):
             self._index.close()
 
-    def suite(self, tests: int, environments: int) -> Suite:
-        """A project of so many tests and environments."""
+    def suite(self, tests: int, environments: int, pytest: str = "") -> Suite:
+        """A project of so many tests and environments, with the host's pytest or another."""
         versions = tuple(VERSIONS[:environments])
-        return Suite(tests, versions, self.pytest, platform.python_version())
-
-    def note_versions(self) -> None:
-        """Add what is compared without being a tool of its own."""
-        self.versions["pytest"] = self.pytest
-        self.versions["uv"] = version("uv")
-        for directory in (self.root / "by-hand").glob("*-pytest-*"):
-            plugin = directory.name.partition("-pytest-")[2]
-            self._note_version(directory / "bin" / "python", f"pytest-{plugin}")
+        return Suite(tests, versions, pytest or self.pytest, platform.python_version())
 
     # What the measured commands see
 
@@ -109,8 +103,9 @@ class Workshop:
         wheels = self.root / "wheels"
         if not (wheels / "complete").is_file():
             pip = self._made("pip", ["pip"]) / "bin" / "pip"
-            wanted = [f"pytest=={self.pytest}", "pytest-forked", "pytest-xdist"]
-            _run([pip, "download", "--quiet", "--dest", wheels, *wanted])
+            for number in (self.pytest, OLDER):
+                wanted = [f"pytest=={number}", "pytest-forked", "pytest-xdist"]
+                _run([pip, "download", "--quiet", "--dest", wheels, *wanted])
             for number in VERSIONS:
                 make_wheel(wheels, PART, number)
             (wheels / "complete").touch()
@@ -159,9 +154,12 @@ class Workshop:
 
     def by_hand(self, suite: Suite, number: str, *more: str) -> Path:
         """The directory of an environment for one version, made by uv as a user would."""
-        label = "-".join(["part", number, *more])
+        label = "-".join([suite.pytest, number, *more])
         wanted = [*suite.requirements(number), *more]
-        return self._venv(self.root / "by-hand" / label, wanted, self.environ)
+        made = self._venv(self.root / "by-hand" / label, wanted, self.environ)
+        for plugin in more:
+            self._note_version(made / "bin" / "python", plugin)
+        return made
 
     def _venv(self, directory: Path, wanted: list[str], environ: Mapping[str, str]) -> Path:
         made, wish = directory / "made.json", json.dumps([str(self.python), *wanted])
