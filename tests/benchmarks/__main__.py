@@ -18,10 +18,17 @@ from tests.benchmarks.results import JobResult, Results
 from tests.benchmarks.rounds import run, samples
 from tests.benchmarks.workshop import Workshop
 
+# How many rounds a measurement has that is shown to others.
+_ENOUGH = 7
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says; 1 if a contender has not done its job."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    whole = options.jobs == [job.name for job in JOBS] and not options.only_ours
+    if options.docs and not (whole and options.rounds >= _ENOUGH):
+        parser.error(f"--docs is for all jobs and tools, in at least {_ENOUGH} rounds")
     adopt_orphans()
     with _directory(options.work) as directory:
         found = _measured(Path(directory), options)
@@ -41,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     names = [job.name for job in JOBS]
     parser = argparse.ArgumentParser("python -m tests.benchmarks", description=__doc__)
     add = parser.add_argument
-    add("--rounds", type=int, default=7, metavar="N", help="after the warm-up (default: 7)")
+    add("--rounds", type=int, default=_ENOUGH, metavar="N", help="after the warm-up (default: 7)")
     add("--jobs", nargs="+", choices=names, default=names, help="only these")
     add("--only-ours", action="store_true", help="no other tools: only us, and pytest by hand")
     add("--json", type=Path, metavar="FILE", help="write what was measured")

@@ -30,10 +30,14 @@ class Goal:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """How a goal stands: a ratio with what it was measured against, or why there is none."""
+    """How a goal stands: a ratio with what it was measured against, or why there is none.
+
+    ``cpu`` is the same ratio in processor time, which other work on the machine disturbs less.
+    """
 
     goal: Goal
     ratio: Ratio | None = None
+    cpu: Ratio | None = None
     against: str = ""
     why_not: str = ""
 
@@ -89,8 +93,13 @@ def outcome(goal: Goal, job: JobResult) -> Outcome:
     if not measured:
         return Outcome(goal, why_not="nothing to compare with")
     best = min(measured, key=lambda name: median(job.numbers(name, goal.measure)))
-    common = job.numbers(goal.common, goal.measure) if goal.common else None
-    found = ratio(ours, job.numbers(best, goal.measure), common, goal.scale)
+    found = _ratio(goal, job, best, goal.measure)
     if found is None:
         return Outcome(goal, why_not="nothing to compare with")
-    return Outcome(goal, found, by_name[best].title)
+    cpu = _ratio(goal, job, best, "cpu") if goal.measure == "wall" else None
+    return Outcome(goal, found, cpu, by_name[best].title)
+
+
+def _ratio(goal: Goal, job: JobResult, other: str, measure: str) -> Ratio | None:
+    common = job.numbers(goal.common, measure) if goal.common else None
+    return ratio(job.numbers(goal.ours, measure), job.numbers(other, measure), common, goal.scale)

@@ -8,7 +8,7 @@ from tests.benchmarks.figures import Spread, spread
 from tests.benchmarks.goals import Outcome, outcomes
 from tests.benchmarks.results import JobResult, Results, Sample
 
-_GOALS = ("Job", "Against", "Goal", "Ratio", "Quartiles", "Result")
+_GOALS = ("Job", "Against", "Goal", "Ratio", "Quartiles", "Result", "In CPU time")
 _SAMPLES = ("Job", "Who", "Seconds", "Quartiles", "CPU seconds", "Memory (MiB)")
 
 
@@ -16,7 +16,7 @@ def goals(results: Results) -> str:
     """Each goal, and how it stands."""
     titles = {job.name: job.title for job in results.jobs}
     rows = [_goal(titles[found.goal.job], found) for found in outcomes(results)]
-    return markdown(_GOALS, rows, numbers=range(2, 5))
+    return markdown(_GOALS, rows, numbers=(2, 3, 4, 6))
 
 
 def _goal(title: str, outcome: Outcome) -> tuple[str, ...]:
@@ -26,9 +26,10 @@ def _goal(title: str, outcome: Outcome) -> tuple[str, ...]:
     if len(goal.theirs) > 1 and outcome.against:
         against += f" ({outcome.against})"
     if ratio is None:
-        return title, against, limit, "", "", outcome.words
+        return title, against, limit, "", "", outcome.words, ""
     quartiles = f"{ratio.low:.3f}-{ratio.high:.3f}"
-    return title, against, limit, f"{ratio.value:.3f}", quartiles, outcome.words
+    cpu = f"{outcome.cpu.value:.3f}" if outcome.cpu is not None else ""
+    return title, against, limit, f"{ratio.value:.3f}", quartiles, outcome.words, cpu
 
 
 def samples(results: Results) -> str:
