@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import threading
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
@@ -13,7 +13,7 @@ from typing import Any
 
 from packaging.utils import canonicalize_name
 
-from pytest_isoenv import _compiled, _layers, _locks
+from pytest_isoenv import _compiled, _layers, _locks, _runner
 from pytest_isoenv._backends import uv
 from pytest_isoenv._files import (
     content_digest,
@@ -25,6 +25,7 @@ from pytest_isoenv._files import (
 from pytest_isoenv._finish import FINISH
 from pytest_isoenv._hints import LOOSEN, hint
 from pytest_isoenv._interpreters import Interpreters
+from pytest_isoenv._once import Once
 from pytest_isoenv._process import Processes
 from pytest_isoenv._settings import Settings
 from pytest_isoenv._store import Check, Entry, Store, used
@@ -34,6 +35,7 @@ from pytest_isoenv.backend import Backend, Finding, Run, Wanted
 from pytest_isoenv.environment import Environment, activated, python_of
 from pytest_isoenv.errors import BrokenEnvironment, CommandError, ResolutionError
 from pytest_isoenv.pinned import (
+    EnvKey,
     Foreign,
     Interpreter,
     PinnedEnv,
@@ -92,9 +94,8 @@ class Provisioner:
         self._store = Store(settings.cache)
         self._fresh = Store(settings.shared) if settings.shared else None
         self._interpreters = Interpreters(settings, self._processes, self._store.interpreters)
-        self._lock = threading.Lock()
-        self._locks: dict[EnvSpec, threading.Lock] = {}
-        self._ready: dict[EnvSpec, Environment] = {}
+        self._ready: Once[EnvSpec, Environment] = Once()
+        self._runners: Once[tuple[EnvKey, bool], Entry] = Once()
 
     def stop(self) -> None:
         """End what is being built: the run was interrupted."""
@@ -116,12 +117,7 @@ class Provisioner:
 
         Raises the errors of :mod:`pytest_isoenv.errors` but ConfigError.
         """
-        with self._lock:
-            lock = self._locks.setdefault(spec, threading.Lock())
-        with lock:
-            if spec not in self._ready:
-                self._ready[spec] = self._provision(name, spec)
-            return self._ready[spec]
+        return self._ready.get(spec, lambda: self._provision(name, spec))
 
     def look(self, name: EnvName, spec: EnvSpec) -> Outlook:
         """What there is for a request already; nothing is downloaded, resolved or built.
@@ -144,6 +140,12 @@ class Provisioner:
             pinned = self._pinned(wanted, kept, layers, build=False)
         except NotBuilt:
             return Outlook(interpreter)
+        runner = _runner.layer_of(pinned)
+        if runner is not None:
+            below, _ = self._store.look(runner.key(), self._check_of(spec.backend))
+            if below is None:
+                return Outlook(interpreter, pinned, directory)
+            pinned = _runner.on_top_of(pinned, runner, below.directory)
         entry, broken = self._store.look(pinned.key(), self._check_of(spec.backend))
         why = "" if entry else self._store.changes(self._label(name), pinned.key_inputs())
         return Outlook(interpreter, pinned, directory, entry, broken or "", why)
@@ -174,7 +176,7 @@ class Provisioner:
             for beneath, below in spec.beneath
         ]
         _layers.check(spec, interpreter, layers)
-        pinned = self._pin(name, spec, interpreter, layers)
+        pinned = self._on_runner(name, self._pin(name, spec, interpreter, layers))
         entry = self._enter(name, pinned, layers)
         return self._environment(name, pinned, entry)
 
@@ -287,9 +289,26 @@ class Provisioner:
             wheel = wheel_of(store, digest, wanted.interpreter, into if build else None)
         return Source(str(path), wheel.digest, wheel=str(wheel.path))
 
+    def _on_runner(self, name: EnvName, pinned: PinnedEnv) -> PinnedEnv:
+        """The environment on its runner layer, which is built where it is not there yet."""
+        layer = _runner.layer_of(pinned)
+        if layer is None:
+            return pinned
+        entry = self._runners.get(
+            (layer.key(), layer.spec.refresh),
+            lambda: self._enter(name, layer, (), called=_runner.name_of(layer)),
+        )
+        return _runner.on_top_of(pinned, layer, entry.directory)
+
     # PinnedEnv -> EnvKey -> directory
 
-    def _enter(self, name: EnvName, pinned: PinnedEnv, layers: Sequence[Environment]) -> Entry:
+    def _enter(
+        self,
+        name: EnvName,
+        pinned: PinnedEnv,
+        layers: Sequence[Environment],
+        called: EnvName | None = None,
+    ) -> Entry:
         def build(directory: Path) -> Mapping[str, Any]:
             self._notify(name)
             facts = self._create(pinned, directory)
@@ -302,7 +321,7 @@ class Provisioner:
         entry = store.ensure(
             pinned.key(),
             pinned.key_inputs(),
-            label=self._label(name),
+            label=self._label(called or name),
             build=build,
             check=self._check_of(pinned.spec.backend),
         )
@@ -322,9 +341,11 @@ class Provisioner:
         return self._fresh if self._is_ephemeral(spec) else self._store
 
     def _create(self, pinned: PinnedEnv, directory: Path) -> Mapping[str, Any]:
-        run = self._building(self._store.ephemeral()) if pinned.sources else self._run
-        self._backends[pinned.spec.backend].create(pinned, directory, run)
-        facts = self._finish(directory, [layer.path for layer in pinned.beneath])
+        facts = self._filled(pinned, directory)
+        if pinned.runner is not None and _runner.is_in_both(facts["own"], pinned.base):
+            shutil.rmtree(directory)
+            directory.mkdir()
+            facts = self._filled(replace(pinned, runner=None), directory)
         if pinned.interpreter is not None and facts["python"] != pinned.interpreter.version:
             built_with = f"Python {facts['python']}, not {pinned.interpreter.version}"
             raise BrokenEnvironment(str(directory), f"it was built with {built_with}")
@@ -333,9 +354,16 @@ class Provisioner:
         trees = [source.path for source in pinned.sources if source.editable]
         return {**facts, "compiled": _compiled.modules(trees, facts["suffixes"])}
 
-    def _finish(self, directory: Path, beneath: Sequence[str]) -> dict[str, Any]:
+    def _filled(self, pinned: PinnedEnv, directory: Path) -> dict[str, Any]:
+        run = self._building(self._store.ephemeral()) if pinned.sources else self._run
+        runner = pinned.runner.path if pinned.runner else ""
+        installed = _runner.without_runner(pinned) if runner else pinned
+        self._backends[pinned.spec.backend].create(installed, directory, run)
+        return self._finish(directory, runner, [layer.path for layer in pinned.beneath])
+
+    def _finish(self, directory: Path, runner: str, beneath: Sequence[str]) -> dict[str, Any]:
         answer = self._processes.run(
-            [python_of(directory), "-I", "-c", FINISH, *beneath],
+            [python_of(directory), "-I", "-c", FINISH, runner, *beneath],
             environ=self._settings.worker_environ,
         )
         if answer.status != 0:

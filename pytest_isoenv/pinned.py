@@ -158,7 +158,8 @@ class Beneath:
 class PinnedEnv:
     """An environment with nothing left open: the same pins give the same content anywhere.
 
-    ``interpreter`` is None where the environment brings its own, as one of ``foreign``.
+    ``interpreter`` is None where the environment brings its own, as one of ``foreign``. What lies
+    in the ``runner`` layer, where it has one, is pinned like anything else, and not installed.
     """
 
     spec: EnvSpec
@@ -167,6 +168,7 @@ class PinnedEnv:
     sources: tuple[Source, ...]
     beneath: tuple[Beneath, ...] = ()
     foreign: tuple[Foreign, ...] = ()
+    runner: Beneath | None = None
 
     @property
     def base(self) -> Interpreter:
@@ -200,6 +202,8 @@ class PinnedEnv:
             inputs[f"variable {name}"] = digest(value)
         for layer in self.beneath:
             inputs[f"layer {layer.name}"] = f"{layer.key} {layer.path}"
+        if self.runner is not None:  # no environment can have this name
+            inputs["layer of pytest"] = f"{self.runner.key} {self.runner.path}"
         return inputs
 
     def key(self) -> EnvKey:
@@ -268,9 +272,15 @@ def read_pylock(text: str) -> list[Artefact]:
     """
     return [
         Artefact(package["name"], str(package.get("version", "")), digest(repr(_content(package))))
-        for package in tomllib.loads(text).get("packages", [])
+        for package in packages_of(text)
         if "directory" not in package
     ]
+
+
+def packages_of(text: str) -> list[dict[str, Any]]:
+    """The packages of a PEP 751 document, as they stand there."""
+    packages: list[dict[str, Any]] = tomllib.loads(text).get("packages", [])
+    return packages
 
 
 def _content(package: Mapping[str, Any]) -> list[str]:
@@ -283,6 +293,6 @@ def pylock_trees(text: str) -> list[tuple[str, bool]]:
     """The local source trees that a PEP 751 document names: their paths, and whether editable."""
     return [
         (package["directory"]["path"], bool(package["directory"].get("editable", False)))
-        for package in tomllib.loads(text).get("packages", [])
+        for package in packages_of(text)
         if "directory" in package
     ]

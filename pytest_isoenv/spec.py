@@ -94,6 +94,7 @@ class Layer:
     channels: tuple[str, ...] = ()
     conda_dependencies: tuple[str, ...] = ()
     missing_interpreter: MissingInterpreter | None = None
+    runner_layer: bool | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,6 +107,7 @@ class EnvSpec:
     host's own version; ``project_directory`` is where the project lies below the rootdir;
     ``beneath`` are the environments that lie under this one. ``variables`` are set for the tests,
     after ``prepend_paths`` and the environment's own executables have gone in front of ``PATH``.
+    Where ``runner_layer`` allows it, pytest lies in a directory that others use as well.
     """
 
     python: str | None = None
@@ -128,6 +130,7 @@ class EnvSpec:
     backend: str = "uv"
     conda: Conda = Conda()
     missing_interpreter: MissingInterpreter = "error"
+    runner_layer: bool = True
 
     @property
     def can_be_locked(self) -> bool:
@@ -142,7 +145,12 @@ class EnvSpec:
     def _installs(self) -> EnvSpec:
         """The part that decides what is installed."""
         return dataclasses.replace(
-            self, variables=(), prepend_paths=(), refresh=False, missing_interpreter="error"
+            self,
+            variables=(),
+            prepend_paths=(),
+            refresh=False,
+            missing_interpreter="error",
+            runner_layer=True,
         )
 
     def asked_for(self) -> str:
@@ -189,6 +197,7 @@ def combine(layers: Iterable[Layer], beneath: Iterable[tuple[EnvName, EnvSpec]] 
         backend=_last(layer.backend for layer in stack) or "uv",
         conda=_conda(stack),
         missing_interpreter=_last(layer.missing_interpreter for layer in stack) or "error",
+        runner_layer=_last(layer.runner_layer for layer in stack) is not False,
     )
 
 
