@@ -24,6 +24,9 @@ else:
 #: The version of what lies in the store; part of every key and of the store's path.
 SCHEMA = "1"
 
+# The runner layer among the inputs of a key; no declared environment can be called so.
+_RUNNER = "layer of pytest"
+
 # How many digits (hexadecimal) a hash has, of those that have always as many.
 _DIGITS = {"md5": 32, "sha1": 40, "sha224": 56, "sha256": 64, "sha384": 96, "sha512": 128}
 
@@ -202,8 +205,8 @@ class PinnedEnv:
             inputs[f"variable {name}"] = digest(value)
         for layer in self.beneath:
             inputs[f"layer {layer.name}"] = f"{layer.key} {layer.path}"
-        if self.runner is not None:  # no environment can have this name
-            inputs["layer of pytest"] = f"{self.runner.key} {self.runner.path}"
+        if self.runner is not None:
+            inputs[_RUNNER] = f"{self.runner.key} {self.runner.path}"
         return inputs
 
     def key(self) -> EnvKey:
@@ -224,10 +227,10 @@ def digest_of(inputs: Mapping[str, str]) -> str:
 def explain(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
     """What changed between two environments' key inputs, such as ``python 3.12.4 -> 3.12.5``."""
     changes = []
-    for name in sorted(set(old) | set(new)):
+    # That pytest lies in another layer follows from its version, say.
+    names = {name for name in set(old) | set(new) if old.get(name) != new.get(name)}
+    for name in sorted(names - {_RUNNER} or names):
         before, after = old.get(name), new.get(name)
-        if before == after:
-            continue
         label = name.removeprefix("package ")
         if before is None:
             changes.append(f"{label} added")
