@@ -51,7 +51,9 @@ if beneath:
     for path in paths:
         site.addsitedir(path)
 for path in own:
-    compileall.compile_dir(path, quiet=2, workers=0)
+    modules = sum(name.endswith(".py") for _, _, names in os.walk(path) for name in names)
+    # To start other processes takes as long as to compile so many.
+    compileall.compile_dir(path, quiet=2, workers=0 if modules > 50 else 1)
 packages = {}
 for dist in distributions():
     if dist.metadata["Name"]:
