@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 # File systems of other machines, by the beginnings of their types' names (Linux).
-_NETWORK = ("nfs", "cifs", "smb", "ncp", "afs", "9p", "ceph", "lustre", "glusterfs", "beegfs")
-_NETWORK += ("fuse.sshfs", "fuse.s3fs", "fuse.rclone", "fuse.glusterfs", "gpfs", "davfs")
+_NETWORK = (
+    *("nfs", "cifs", "smb", "ncp", "afs", "9p", "ceph", "lustre", "glusterfs", "beegfs", "gpfs"),
+    *("fuse.sshfs", "fuse.s3fs", "fuse.rclone", "fuse.glusterfs", "davfs"),
+)
 _MOUNTS = Path("/proc/self/mountinfo")
 
 

@@ -207,7 +207,7 @@ def _cache() -> Path:
     """
     usual = platformdirs.user_cache_path("pytest-isoenv")
     there = next((path for path in (usual, *usual.parents) if path.exists()), Path())
-    can_be_made = usual.is_absolute() and os.access(there, os.W_OK)
+    can_be_made = usual.is_absolute() and there.is_dir() and os.access(there, os.W_OK)
     return usual if there == usual or can_be_made else _scratch()
 
 

@@ -98,6 +98,7 @@ class Layer:
     channels: tuple[str, ...] = ()
     conda_dependencies: tuple[str, ...] = ()
     missing_interpreter: MissingInterpreter | None = None
+    runner_layer: bool | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,6 +112,7 @@ class EnvSpec:
     ``beneath`` are the environments that lie under this one. ``variables`` are set for the tests,
     after ``prepend_paths`` and the environment's own executables have gone in front of ``PATH``.
     ``max_age`` is how old a resolution may be, as a span of time; None for any age.
+    Where ``runner_layer`` allows it, pytest lies in a directory that others use as well.
     """
 
     python: str | None = None
@@ -134,6 +136,7 @@ class EnvSpec:
     backend: str = "uv"
     conda: Conda = Conda()
     missing_interpreter: MissingInterpreter = "error"
+    runner_layer: bool = True
 
     @property
     def can_be_locked(self) -> bool:
@@ -154,6 +157,7 @@ class EnvSpec:
             refresh=False,
             max_age=None,
             missing_interpreter="error",
+            runner_layer=True,
         )
 
     def asked_for(self) -> str:
@@ -201,6 +205,7 @@ def combine(layers: Iterable[Layer], beneath: Iterable[tuple[EnvName, EnvSpec]] 
         backend=_last(layer.backend for layer in stack) or "uv",
         conda=_conda(stack),
         missing_interpreter=_last(layer.missing_interpreter for layer in stack) or "error",
+        runner_layer=_last(layer.runner_layer for layer in stack) is not False,
     )
 
 
