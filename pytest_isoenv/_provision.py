@@ -213,8 +213,8 @@ class Provisioner:
         It is built again when it is wanted next, by this run as well.
         """
         manifest = manifest_in(environment.path.parent)
-        if manifest is None:
-            return ""  # it is of this run alone
+        if manifest is None or not self._store.writable:
+            return ""  # it is of this run alone, or cannot be built again
         beneath = [text for name, text in manifest["inputs"].items() if name.startswith("layer ")]
         places = [environment.path, *(Path(text.partition(" ")[2]) for text in beneath)]
         found = "; ".join(filter(None, map(self._condemned, places)))
