@@ -134,7 +134,7 @@ class Settings:
     jobs: int
     refresh: bool
     upgrade: bool
-    environ: Mapping[str, str]
+    environ: Mapping[str, str] = dataclasses.field(repr=False)
     outputs: frozenset[Path] = frozenset()
     timeout: float | None = None
     shared: Path | None = None

@@ -21,7 +21,7 @@ from packaging.utils import canonicalize_name
 from pytest_isoenv._files import with_named_files
 from pytest_isoenv._python_request import names_a_path
 from pytest_isoenv._reading import UnreadableError, read_yaml
-from pytest_isoenv._redact import redact
+from pytest_isoenv._redact import has_secrets, without_tokens
 from pytest_isoenv.pinned import parse_pylock
 from pytest_isoenv.spec import (
     PROJECT_CHOICES,
@@ -203,10 +203,10 @@ def read_directories(value: Any, around: Surroundings) -> tuple[str, ...]:
 
 
 def _without_credentials(text: str) -> str:
-    if redact(text) != text:
+    if has_secrets(text):
         raise InvalidValueError(
-            f"{text!r} has credentials in its URL, which would be kept; give them to the installer "
-            f"by a netrc file, a keyring, or the variables of its index"
+            f"{without_tokens(text)!r} has credentials in its URL, which would be kept; give them "
+            f"to the installer by a netrc file, a keyring, or the variables of its index"
         )
     return text
 
@@ -227,7 +227,7 @@ def _file(value: Any, around: Surroundings) -> str:
 
 def _without_credentials_inside(file: Path, called: str) -> None:
     text = _read(file)
-    if redact(text) != text:
+    if has_secrets(text):
         raise InvalidValueError(f"{called!r} has credentials in its URLs; make it without them")
 
 
@@ -379,7 +379,8 @@ def read_moment(value: Any, around: Surroundings) -> str:
 
 def read_variables(value: Any, around: Surroundings) -> tuple[tuple[str, str], ...]:
     if not isinstance(value, Mapping):
-        raise InvalidValueError(f"{value!r} is not a mapping of variable names to texts")
+        kind = type(value).__name__  # not the value: it may be a secret
+        raise InvalidValueError(f"a {kind} is not a mapping of variable names to texts")
     reasons = []
     for name, text in value.items():
         if not isinstance(name, str) or not name or "=" in name or "\0" in name:

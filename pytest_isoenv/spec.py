@@ -87,7 +87,7 @@ class Layer:
     local: tuple[str, ...] = ()
     lock: str | None = None
     layers: tuple[str, ...] = ()
-    variables: tuple[tuple[str, str], ...] = ()
+    variables: tuple[tuple[str, str], ...] = dataclasses.field(default=(), repr=False)
     prepend_paths: tuple[str, ...] = ()
     refresh: bool | None = None
     backend: str | None = None
@@ -122,7 +122,7 @@ class EnvSpec:
     local: tuple[str, ...] = ()
     lock: str | None = None
     beneath: tuple[tuple[EnvName, EnvSpec], ...] = ()
-    variables: tuple[tuple[str, str], ...] = ()
+    variables: tuple[tuple[str, str], ...] = dataclasses.field(default=(), repr=False)
     prepend_paths: tuple[str, ...] = ()
     refresh: bool = False
     backend: str = "uv"
