@@ -137,6 +137,7 @@ def make_project(
     code: str = "VALUE = 1\n",
     requires: Iterable[str] = (),
     extras: Mapping[str, list[str]] | None = None,
+    build_requires: Iterable[str] = (),
     pyproject: str = "",
 ) -> Path:
     """Write a source tree that builds offline: ``src/NAME.py`` and a backend of its own."""
@@ -148,7 +149,7 @@ def make_project(
     (directory / "backend.py").write_text(backend)
     lines = [
         "[build-system]",
-        "requires = []",
+        f"requires = {list(build_requires)!r}",
         'build-backend = "backend"',
         'backend-path = ["."]',
         "[project]",

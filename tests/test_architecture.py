@@ -249,17 +249,14 @@ def constants(nodes):
 
 
 def shells_in(tree):
-    """What of a module starts a shell, or could: ``shell=`` is not even given as False.
-
-    A program and ``-c`` may be one, too; a Python is started with ``-I`` first.
-    """
+    """What of a module starts a shell, or could: ``shell=`` is not even given as False."""
     for node in statements(tree):
         if isinstance(node, ast.keyword) and node.arg == "shell":
             yield node.arg
         if isinstance(node, ast.Dict):
             yield from {"shell"} & constants(node.keys)
-        if isinstance(node, (ast.List, ast.Tuple)):
-            yield from {"-c"} & constants(node.elts[1:2])
+        if isinstance(node, ast.List) and constants(node.elts[:1]) & {"sh", "bash", "cmd"}:
+            yield "a list that starts with a shell"
     for module, names in SHELLS.items():
         yield from names & set(attributes(tree, module))
 
