@@ -24,6 +24,9 @@ else:
 #: The version of what lies in the store; part of every key and of the store's path.
 SCHEMA = "1"
 
+# The runner layer among the inputs of a key; no declared environment can be called so.
+_RUNNER = "layer of pytest"
+
 # How many digits (hexadecimal) a hash has, of those that have always as many.
 _DIGITS = {"md5": 32, "sha1": 40, "sha224": 56, "sha256": 64, "sha384": 96, "sha512": 128}
 
@@ -137,12 +140,17 @@ class Foreign:
 class Resolution:
     """What resolving gave: PEP 751 documents, and the local trees that requirements named.
 
-    ``foreign`` are the packages of a backend that has others than Python's.
+    ``foreign`` are the packages of a backend that has others than Python's. ``resolved`` is when
+    it was made (seconds since the epoch; None if nobody knows), and ``tried`` when it could not be
+    made anew. ``note`` is what users should know about its being used.
     """
 
     pylocks: tuple[str, ...]
     trees: tuple[tuple[str, bool], ...] = ()
     foreign: tuple[Foreign, ...] = ()
+    resolved: float | None = None
+    tried: float | None = None
+    note: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,7 +166,9 @@ class Beneath:
 class PinnedEnv:
     """An environment with nothing left open: the same pins give the same content anywhere.
 
-    ``interpreter`` is None where the environment brings its own, as one of ``foreign``.
+    ``interpreter`` is None where the environment brings its own, as one of ``foreign``. What lies
+    in the ``runner`` layer, where it has one, is pinned like anything else, and not installed. When
+    it was resolved, and what there is to say of that, makes no other environment of it.
     """
 
     spec: EnvSpec
@@ -167,6 +177,9 @@ class PinnedEnv:
     sources: tuple[Source, ...]
     beneath: tuple[Beneath, ...] = ()
     foreign: tuple[Foreign, ...] = ()
+    runner: Beneath | None = None
+    resolved: float | None = dataclasses.field(default=None, compare=False)
+    note: str = dataclasses.field(default="", compare=False)
 
     @property
     def base(self) -> Interpreter:
@@ -200,6 +213,8 @@ class PinnedEnv:
             inputs[f"variable {name}"] = digest(value)
         for layer in self.beneath:
             inputs[f"layer {layer.name}"] = f"{layer.key} {layer.path}"
+        if self.runner is not None:
+            inputs[_RUNNER] = f"{self.runner.key} {self.runner.path}"
         return inputs
 
     def key(self) -> EnvKey:
@@ -220,10 +235,10 @@ def digest_of(inputs: Mapping[str, str]) -> str:
 def explain(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
     """What changed between two environments' key inputs, such as ``python 3.12.4 -> 3.12.5``."""
     changes = []
-    for name in sorted(set(old) | set(new)):
+    # That pytest lies in another layer follows from its version, say.
+    names = {name for name in set(old) | set(new) if old.get(name) != new.get(name)}
+    for name in sorted(names - {_RUNNER} or names):
         before, after = old.get(name), new.get(name)
-        if before == after:
-            continue
         label = name.removeprefix("package ")
         if before is None:
             changes.append(f"{label} added")
@@ -268,9 +283,15 @@ def read_pylock(text: str) -> list[Artefact]:
     """
     return [
         Artefact(package["name"], str(package.get("version", "")), digest(repr(_content(package))))
-        for package in tomllib.loads(text).get("packages", [])
+        for package in packages_of(text)
         if "directory" not in package
     ]
+
+
+def packages_of(text: str) -> list[dict[str, Any]]:
+    """The packages of a PEP 751 document, as they stand there."""
+    packages: list[dict[str, Any]] = tomllib.loads(text).get("packages", [])
+    return packages
 
 
 def _content(package: Mapping[str, Any]) -> list[str]:
@@ -283,6 +304,6 @@ def pylock_trees(text: str) -> list[tuple[str, bool]]:
     """The local source trees that a PEP 751 document names: their paths, and whether editable."""
     return [
         (package["directory"]["path"], bool(package["directory"].get("editable", False)))
-        for package in tomllib.loads(text).get("packages", [])
+        for package in packages_of(text)
         if "directory" in package
     ]

@@ -26,6 +26,9 @@ ONE = """
         assert lib.__version__ == "1.0"
 """
 
+# Where the environments of these tests have what they ask for.
+LIB = "v1/environments/*/*/lib/*/site-packages/lib.py"
+
 # A plugin of the host alone, that writes down each program that is started.
 WATCHES = """
 import json, os, sys
@@ -97,7 +100,7 @@ def test_tests_with_the_same_content_share_a_directory_whatever_they_call_it(
     outcome = run()
     outcome.assert_outcomes(passed=3)
     assert len({env["path"] for env in outcome.report["environments"]}) == 1
-    assert len([*own_cache.glob("v1/environments/*")]) == 1
+    assert len([*own_cache.glob(LIB)]) == 1
 
 
 def test_another_projects_run_finds_the_same_environment(pytester, run, own_cache):
@@ -137,7 +140,7 @@ def test_env_refresh_builds_anew_and_removes_it(pytester, run, own_cache):
     assert fresh.environments["one"]["provisioned"] == "ephemeral"
     assert fresh.environments["one"]["path"] != cached["path"]
     assert not Path(fresh.environments["one"]["path"]).exists()
-    assert [*own_cache.glob("v1/ephemeral/*")] == []
+    assert [*own_cache.glob("v1/runs/*")] == []
     assert run().environments["one"]["provisioned"] == "cached"
 
 
@@ -158,7 +161,7 @@ def test_env_refresh_removes_it_also_after_a_failure_and_an_exit(pytester, run, 
     )
     outcome = run("--env-refresh")
     assert outcome.ret == pytest.ExitCode.INTERRUPTED
-    assert [*own_cache.glob("v1/ephemeral/*")] == []
+    assert [*own_cache.glob("v1/runs/*")] == []
 
 
 @pytest.fixture
@@ -224,9 +227,9 @@ def test_a_damaged_environment_is_built_again_and_says_why(pytester, run, own_ca
 def test_a_manifest_that_makes_no_sense_is_a_miss(pytester, run, own_cache):
     pytester.makepyfile(test_it=ONE)
     run()
-    (manifest,) = own_cache.glob("v1/environments/*/manifest.json")
     for text in ("", "[]", '{"schema": "0"}', '{"schema": "1"}'):
-        manifest.write_text(text)
+        for manifest in own_cache.glob("v1/environments/*/manifest.json"):
+            manifest.write_text(text)
         outcome = run()
         outcome.assert_outcomes(passed=1)
         assert outcome.environments["one"]["provisioned"] == "built", text
@@ -342,7 +345,7 @@ def test_after_a_kill_at_any_of_ten_moments_of_a_build_the_next_run_succeeds(
         outcome = run(*option)
         outcome.assert_outcomes(passed=1)
         assert outcome.environments["one"]["packages"]["lib"] == "1.0"
-        assert [*own_cache.glob("v1/ephemeral/*")] == []
+        assert [*own_cache.glob("v1/runs/*")] == []
 
 
 @pytest.mark.slow
@@ -400,7 +403,7 @@ def test_under_xdist_the_workers_share_one_build(pytester, own_cache):
     )
     result = pytester.runpytest_subprocess("-n2")
     result.assert_outcomes(passed=4)
-    assert len([*own_cache.glob("v1/environments/*/1")]) == 1
+    assert len([*own_cache.glob(LIB)]) == 1
     assert [*own_cache.glob("v1/environments/*/2")] == []
 
 

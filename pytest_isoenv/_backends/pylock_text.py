@@ -67,6 +67,11 @@ def without(text: str, names: Container[str]) -> str:
     return _kept(text, lambda block: _name(block) not in names)
 
 
+def divided(text: str, names: Container[str]) -> tuple[str, str]:
+    """The document with only the packages of these (normalised) names, and that with all others."""
+    return _kept(text, lambda block: _name(block) in names), without(text, names)
+
+
 def changed_packages(text: str, changed: Callable[[str, str], str]) -> str:
     """The document with each package's part as a function of its (normalised) name and text."""
     head, packages = _blocks(text)

@@ -28,6 +28,7 @@ from pytest_isoenv._backends.asked import (
 from pytest_isoenv._backends.health import check
 from pytest_isoenv._backends.pip_report import Item, document, lines_of, requirement_of
 from pytest_isoenv._backends.pylock_text import pins
+from pytest_isoenv._backends.records import examine
 from pytest_isoenv._files import write_atomically
 from pytest_isoenv._redact import redact
 from pytest_isoenv.backend import Run, Wanted
@@ -41,6 +42,7 @@ __all__ = [
     "build_wheel",
     "check",
     "create",
+    "examine",
     "index_inputs",
     "name",
     "resolve",
