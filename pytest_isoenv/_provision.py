@@ -312,8 +312,8 @@ class Provisioner:
             tuple(sources),
             _layers.beneath(layers),
             resolution.foreign,
-            resolution.resolved,
-            resolution.note,
+            resolved=resolution.resolved,
+            note=resolution.note,
         )
 
     def _resolution(self, name: EnvName, backend: Backend, wanted: Wanted) -> Resolution:
