@@ -23,6 +23,7 @@ from pytest_isoenv._files import with_named_files
 from pytest_isoenv._python_request import names_a_path
 from pytest_isoenv._reading import UnreadableError, read_yaml
 from pytest_isoenv._redact import has_secrets, without_tokens
+from pytest_isoenv._variables import HOST_ONLY
 from pytest_isoenv.pinned import parse_pylock
 from pytest_isoenv.spec import (
     NEVER,
@@ -407,6 +408,27 @@ def read_variables(value: Any, around: Surroundings) -> tuple[tuple[str, str], .
     if reasons:
         raise InvalidValueError(*reasons)
     return tuple(sorted(value.items()))
+
+
+def read_passed(value: Any, around: Surroundings) -> tuple[str, ...]:
+    """Names and globs of variables of the host."""
+    return _each(value, around, _passed)
+
+
+def _passed(text: str, around: Surroundings) -> str:
+    name, equals, _ = text.partition("=")
+    if equals:  # not what follows: it may be a secret
+        raise InvalidValueError(f"{name!r} is given a value, which is what env: is for")
+    if re.search(r"[\s\0]", text):
+        raise InvalidValueError(
+            f"{text!r} is neither the name of an environment variable nor a glob such as 'AWS_*'"
+        )
+    if text in HOST_ONLY:
+        raise InvalidValueError(
+            f"{text!r} speaks of the host's own environment, and is never passed; where the "
+            f"environment needs one of that name, declare it by env:"
+        )
+    return text
 
 
 def read_extras(value: Any, around: Surroundings) -> tuple[str, ...]:
