@@ -200,8 +200,8 @@ def attributes(tree, module):
 
 
 # The plugin reads one: PYTEST_ADDOPTS is part of the command line. What runs in other processes has
-# no settings: it sets one for pip.
-ELSEWHERE = ("_settings", "plugin", "_backends.start_pip")
+# no settings: one sets a variable for pip, and one finds the cache of py-rattler.
+ELSEWHERE = ("_settings", "plugin", "_backends.start_pip", "_backends.solve_conda")
 
 
 @each([n for n in NAMES if short(n) not in ELSEWHERE and "_worker." not in n])
