@@ -151,3 +151,135 @@ def test_another_tools_name_for_it_is_recognised(tmp_path):
     (tmp_path / "isoenv.yaml").write_text("environments: {x: {passenv: [A]}}")
     with pytest.raises(ConfigError, match=r"unknown key 'passenv' \(here that is 'pass-env'\)"):
         _config.load(tmp_path)
+
+
+# Locks
+
+HEAD = (
+    'lock-version = "1.0"\ncreated-by = "somebody"\n[[packages]]\nname = "lib"\nversion = "1.0"\n'
+)
+HASHES = f'hashes = {{ sha256 = "{"0" * 64}" }}'
+WHEEL = "lib-1.0-py3-none-any.whl"
+
+
+def declare(root, more="", lock="locks/pylock.toml", entry=""):
+    """A project whose environment has a lock with one package."""
+    (root / lock).parent.mkdir(parents=True, exist_ok=True)
+    (root / lock).write_text(f"{HEAD}{entry}\n")
+    (root / "isoenv.yaml").write_text(f"environments: {{x: {{lock: {lock}{more}}}}}")
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A project with neighbours, and a link that leads to them."""
+    root = tmp_path / "project"
+    (root / "here").mkdir(parents=True)
+    (tmp_path / "neighbour").mkdir()
+    (tmp_path / "neighbour" / WHEEL).write_text("")
+    (root / "link").symlink_to(tmp_path / "neighbour")
+    return root
+
+
+PLACES = ["../../neighbour", "../link", "/nowhere", "../here/../../neighbour"]
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(
+    "entry",
+    [
+        'wheels = [{ path = "PLACE/FILE", HASHES }]',
+        'wheels = [{ url = "file:///nowhere/FILE", HASHES }]',
+        'archive = { path = "PLACE/lib.tar.gz", HASHES }',
+        'sdist = { path = "PLACE/lib-1.0.tar.gz", HASHES }',
+        'directory = { path = "PLACE" }',
+        'vcs = { type = "git", path = "PLACE", commit-id = "0000" }',
+    ],
+    ids=lambda entry: entry.partition(" ")[0],
+)
+def test_a_lock_that_names_what_lies_outside_the_project_is_refused(project, place, entry):
+    text = entry.replace("PLACE", place).replace("FILE", WHEEL).replace("HASHES", HASHES)
+    declare(project, entry=text)
+    with pytest.raises(ConfigError) as caught:
+        _config.load(project)
+    (problem,) = caught.value.problems
+    assert problem.where == "isoenv.yaml.environments.x"
+    assert "'locks/pylock.toml': lib: " in problem.what
+    assert f"lies outside the project {project}; if that is meant, name the place" in problem.what
+
+
+@pytest.mark.parametrize("subdirectory", ["../..", "/etc", "a/../../b"])
+def test_a_subdirectory_that_leads_out_of_what_it_is_in_is_refused(project, subdirectory):
+    declare(project, entry=f'directory = {{ path = "..", subdirectory = "{subdirectory}" }}')
+    with pytest.raises(ConfigError, match="leads out of what it is in"):
+        _config.load(project)
+
+
+@pytest.mark.parametrize(
+    ("more", "entry"),
+    [
+        ("", 'directory = { path = "../here" }'),
+        ("", 'directory = { path = "../here", subdirectory = "a/b" }'),
+        (", find-links: [../neighbour]", f'wheels = [{{ path = "../link/{WHEEL}", {HASHES} }}]'),
+        (", local: [../neighbour]", 'directory = { path = "../../neighbour", editable = true }'),
+        (
+            f", dependencies: [../neighbour/{WHEEL}]",
+            f'archive = {{ path = "../link/{WHEEL}", HASHES }}',
+        ),
+    ],
+)
+def test_what_the_declaration_names_itself_may_lie_anywhere(project, more, entry):
+    declare(project, more, entry=entry.replace("HASHES", HASHES))
+    assert _config.load(project).spec("x").lock == "locks/pylock.toml"
+
+
+@pytest.mark.parametrize(
+    ("file", "table"),
+    [
+        ("pyproject.toml", '[tool.uv.sources]\nlib = { path = "../neighbour" }'),
+        ("../pyproject.toml", '[tool.uv.workspace]\nmembers = ["*"]'),
+    ],
+)
+def test_neighbours_of_the_project_are_no_strangers(project, file, table):
+    (project / "pyproject.toml").write_text('[project]\nname = "app"\nversion = "1"\n')
+    with (project / file).open("a") as pyproject:
+        pyproject.write(f"{table}\n")
+    declare(project, ", project: editable", entry='directory = { path = "../../neighbour" }')
+    assert _config.load(project).spec("x").lock == "locks/pylock.toml"
+
+
+def test_a_lock_beside_the_declaration_is_refused_as_well(project):
+    (project / "isoenv.yaml").write_text("environments: {x: {dependencies: [lib]}}")
+    (project / "pylock.x.toml").write_text(f'{HEAD}directory = {{ path = "../neighbour" }}\n')
+    with pytest.raises(ConfigError, match=r"pylock\.x\.toml: lib: '\.\./neighbour' lies outside"):
+        _config.load(project)
+
+
+def test_the_lock_of_a_mark_is_refused_before_anything_is_built(pytester, run, own_cache):
+    pytester.path.joinpath("pylock.toml").write_text(f'{HEAD}directory = {{ path = ".." }}\n')
+    pytester.makepyfile(
+        """
+        import pytest
+        @pytest.mark.env(lock="pylock.toml")
+        def test_it(): pass
+        """
+    )
+    outcome = run()
+    assert outcome.ret == pytest.ExitCode.USAGE_ERROR
+    outcome.stderr.fnmatch_lines(["*'pylock.toml': lib: '..' lies outside the project*"])
+    assert not (own_cache / "v1" / "environments").exists()
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        'wheels = [{ url = "https://example.org/FILE" }]',
+        'wheels = [{ url = "https://example.org/FILE", hashes = {} }]',
+        'sdist = { url = "https://example.org/lib-1.0.tar.gz" }\n'
+        'wheels = [{ url = "https://example.org/FILE", HASHES }]',
+        'archive = { url = "https://example.org/lib.zip" }',
+    ],
+)
+def test_a_lock_with_hashes_for_only_some_of_its_files_is_refused(project, files):
+    declare(project, entry=files.replace("FILE", WHEEL).replace("HASHES", HASHES))
+    with pytest.raises(ConfigError, match=r"is no lock file \(PEP 751\): .*hash"):
+        _config.load(project)
