@@ -342,3 +342,17 @@ def test_every_page_is_reached_from_a_table_of_contents() -> None:
         for tree in re.findall(r"^:::\{toctree\}\n(.*?)^:::$", page.read_text(), re.M | re.S):
             listed |= {page.parent / f"{name}.md" for name in re.findall(r"^[\w/-]+$", tree, re.M)}
     assert listed == set((ROOT / "docs").rglob("*.md")) - {ROOT / "docs/index.md"}
+
+
+NAMED_TEST = re.compile(r"`(tests/\w+\.py)::(test_\w+)`")
+
+
+def test_every_test_that_the_documentation_names_is_there():
+    named = {found for page in PAGES for found in NAMED_TEST.findall(page.read_text())}
+    assert len(named) > 20
+    missing = [
+        f"{file}::{name}"
+        for file, name in sorted(named)
+        if f"def {name}(" not in (ROOT / file).read_text(encoding="utf-8")
+    ]
+    assert missing == []

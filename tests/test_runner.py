@@ -138,7 +138,7 @@ def test_what_is_built_from_scratch_has_a_layer_built_from_scratch(managed, own_
     one = managed(ephemeral=True, dependencies=["lib==1.0"])
     found = layer_of(one)
     assert found not in (None, kept)
-    assert found.is_relative_to(own_cache / "v1" / "ephemeral")
+    assert found.is_relative_to(own_cache / "v1" / "runs")
 
 
 def test_one_run_needs_but_one_layer_from_scratch(pytester, run):
