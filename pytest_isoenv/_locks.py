@@ -55,7 +55,8 @@ def problems_with(
     if redact(text) != text:
         return [Problem(path, "has credentials in its URLs; make it without them")]
     if reasons:
-        return [Problem(path, reason) for reason in reasons]
+        again = f"else delete it, and lock it again with: isoenv lock {name}"
+        return [Problem(path, f"{reason}; {again}") for reason in reasons]
     if changed:
         again = f"lock it again with: isoenv lock {name}"
         return [Problem(path, f"no longer fits {name!r} ({', '.join(changed)}); {again}")]

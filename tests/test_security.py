@@ -13,6 +13,20 @@ from pytest_isoenv.errors import ConfigError
 
 VARIABLES = Path(__file__).parents[1] / "docs" / "reference" / "variables.md"
 
+DOCS = VARIABLES.parents[1]
+
+
+@pytest.mark.parametrize("page", ["security", "promises"])
+def test_every_claim_of_the_documentation_has_a_test(page):
+    text = (DOCS / "explanation" / f"{page}.md").read_text(encoding="utf-8")
+    claims = [line for line in text.splitlines() if re.match(r"\| (?!Claim|Promise)\S", line)]
+    assert claims
+    for claim in claims:
+        (file, name), *_ = re.findall(r"`(tests/[\w.]+)::(test_\w+)`", claim)
+        code = (DOCS.parent / file).read_text(encoding="utf-8")
+        assert f"def {name}(" in code
+
+
 # The host's variables
 
 
@@ -151,6 +165,42 @@ def test_another_tools_name_for_it_is_recognised(tmp_path):
     (tmp_path / "isoenv.yaml").write_text("environments: {x: {passenv: [A]}}")
     with pytest.raises(ConfigError, match=r"unknown key 'passenv' \(here that is 'pass-env'\)"):
         _config.load(tmp_path)
+
+
+SECRETS = ["https://me:s3cret@example.org", "https://example.org/x?token=s3cret"]
+
+
+@pytest.mark.parametrize("url", SECRETS)
+@pytest.mark.parametrize(
+    "declared",
+    [
+        "index: 'URL'",
+        "extra-indexes: ['corp=URL']",
+        "find-links: ['URL']",
+        "dependencies: ['lib @ URL']",
+        "constraints: ['lib @ URL']",
+        "channels: ['URL']",
+        "requirements: file.txt",
+        "lock: pylock.toml",
+    ],
+)
+def test_credentials_in_what_is_declared_are_an_error(tmp_path, declared, url):
+    (tmp_path / "isoenv.yaml").write_text(
+        f"environments: {{x: {{{declared.replace('URL', url)}}}}}"
+    )
+    (tmp_path / "file.txt").write_text(f"--index-url {url}\nlib\n")
+    wheel = f'wheels = [{{ url = "{url}#/{WHEEL}", {HASHES} }}]\n'
+    (tmp_path / "pylock.toml").write_text(HEAD + wheel)
+    with pytest.raises(ConfigError, match="has credentials in its URL") as caught:
+        _config.load(tmp_path, ("uv", "conda"))
+    assert "s3cret" not in str(caught.value)
+
+
+def test_the_user_of_a_repository_over_ssh_is_no_secret(tmp_path):
+    url = "git+ssh://git@example.org/lib.git"
+    text = f"environments: {{x: {{dependencies: ['lib @ {url}']}}}}"
+    (tmp_path / "isoenv.yaml").write_text(text)
+    assert _config.load(tmp_path).spec("x").requirements == (f"lib @ {url}",)
 
 
 # Locks
