@@ -71,10 +71,16 @@ class Watch(InstallerReporter):
 
 
 def cache() -> Path:
-    """Where py-rattler keeps what it has downloaded."""
-    place = os.environ.get("RATTLER_CACHE_DIR")
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Path(place) if place else home / "rattler" / "cache"
+    """Where py-rattler keeps what it has downloaded, also for others who use it."""
+    told = os.environ.get("RATTLER_CACHE_DIR")
+    if told:
+        return Path(told)
+    homes = {
+        "darwin": Path.home() / "Library" / "Caches",
+        "win32": Path(os.environ.get("LOCALAPPDATA") or Path.home()),
+    }
+    usual = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return homes.get(sys.platform, usual) / "rattler" / "cache"
 
 
 def name_of(record: rattler.RepoDataRecord) -> str:
