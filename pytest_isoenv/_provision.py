@@ -493,13 +493,14 @@ class Provisioner:
         reached("create", directory)
         self._backends[pinned.spec.backend].create(installed, directory, run)
         reached("finish", directory)
-        facts = self._finish(directory, runner, [layer.path for layer in pinned.beneath])
+        facts = self._finish(directory, runner, pinned)
         return facts | _soundness.noted(directory, facts)
 
-    def _finish(self, directory: Path, runner: str, beneath: Sequence[str]) -> dict[str, Any]:
+    def _finish(self, directory: Path, runner: str, pinned: PinnedEnv) -> dict[str, Any]:
+        beneath = [layer.path for layer in pinned.beneath]
         answer = self._processes.run(
             [python_of(directory), "-I", "-c", FINISH, runner, *beneath],
-            environ=self._settings.worker_environ,
+            environ=self._settings.passed(pinned.spec.pass_env),
         )
         if answer.status != 0:
             raise BrokenEnvironment(str(directory), f"its Python does not run: {answer.output}")
@@ -512,9 +513,8 @@ class Provisioner:
     # directory -> Environment
 
     def _environment(self, name: EnvName, pinned: PinnedEnv, entry: Entry) -> Environment:
-        environ = activated(
-            self._settings.worker_environ, entry.directory, pinned.spec, self._settings.root
-        )
+        host = self._settings.passed(pinned.spec.pass_env)
+        environ = activated(host, entry.directory, pinned.spec, self._settings.root)
         return Environment(
             name=name,
             path=entry.directory,
