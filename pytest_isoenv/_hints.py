@@ -4,8 +4,14 @@ from __future__ import annotations
 
 #: What to do where requirements contradict each other.
 LOOSEN = "loosen one of the requirements named above, or give this environment another Python"
+#: What to do where no index answers.
+NETWORK = "check the network and the index (UV_DEFAULT_INDEX, PIP_INDEX_URL), then run again"
 # What installers say of a failure -> what to do about it; the first that fits counts.
 _HINTS = (
+    (
+        ("no space left on device", "os error 28", "disk quota exceeded"),
+        "make room on the disk that it names: isoenv prune does so in the cache",
+    ),
     (
         ("authentication credentials", "401 unauthorized", "401 error", "403 forbidden"),
         "give the index its credentials: UV_INDEX_NAME_USERNAME and UV_INDEX_NAME_PASSWORD for an "
@@ -21,7 +27,7 @@ _HINTS = (
     ),
     (
         ("error sending request", "dns error", "failed to fetch", "could not connect"),
-        "check the network and the index (UV_DEFAULT_INDEX, PIP_INDEX_URL), then run again",
+        NETWORK,
     ),
     (
         ("failed to build", "build backend"),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import threading
+import shutil
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
@@ -13,29 +14,40 @@ from typing import Any
 
 from packaging.utils import canonicalize_name
 
-from pytest_isoenv import _compiled, _layers, _locks
+from pytest_isoenv import _compiled, _layers, _locks, _runner, _soundness
 from pytest_isoenv._backends import uv
+from pytest_isoenv._backends.records import told
 from pytest_isoenv._files import (
     content_digest,
     metadata_digest,
-    read_json,
     write_atomically,
 )
 from pytest_isoenv._finish import FINISH
 from pytest_isoenv._hints import LOOSEN, hint
 from pytest_isoenv._interpreters import Interpreters
+from pytest_isoenv._once import Once
 from pytest_isoenv._process import Processes
+from pytest_isoenv._resolutions import (
+    NOT_ASKED,
+    could_not_ask,
+    dated,
+    is_too_old,
+    kept_in,
+    served,
+    was_tried,
+    written,
+)
 from pytest_isoenv._settings import Settings
 from pytest_isoenv._steps import reached
-from pytest_isoenv._store import Check, Entry, Store, used
+from pytest_isoenv._store import Check, Entry, Store, manifest_in, used
 from pytest_isoenv._tidy import tidy
-from pytest_isoenv._wanted import intent_of, metadata_of, wanted_of
+from pytest_isoenv._wanted import intent_of, wanted_of
 from pytest_isoenv._wheels import NotBuilt, built, wheel_of
-from pytest_isoenv.backend import Backend, Finding, Run, Wanted
+from pytest_isoenv.backend import Backend, Damage, Finding, Run, Wanted
 from pytest_isoenv.environment import Environment, activated, python_of
 from pytest_isoenv.errors import BrokenEnvironment, CommandError, ResolutionError
 from pytest_isoenv.pinned import (
-    Foreign,
+    EnvKey,
     Interpreter,
     PinnedEnv,
     Resolution,
@@ -63,6 +75,12 @@ class Outlook:
     entry: Entry | None = None
     broken: str = ""
     changes: str = ""
+
+    @property
+    def outdated(self) -> bool:
+        """Whether it is older than its ``max-age``, and so will be resolved anew."""
+        pinned = self.pinned
+        return pinned is not None and is_too_old(pinned.resolved, pinned.spec.max_age)
 
     @property
     def python(self) -> tuple[str, str] | None:
@@ -97,9 +115,8 @@ class Provisioner:
         self._interpreters = Interpreters(
             settings, self._processes, self._store.interpreters, self._store.note
         )
-        self._lock = threading.Lock()
-        self._locks: dict[EnvSpec, threading.Lock] = {}
-        self._ready: dict[EnvSpec, Environment] = {}
+        self._ready: Once[EnvSpec, Environment] = Once()
+        self._runners: Once[tuple[EnvKey, bool], Entry] = Once()
 
     def stop(self) -> None:
         """End what is being built: the run was interrupted."""
@@ -129,12 +146,7 @@ class Provisioner:
 
         Raises the errors of :mod:`pytest_isoenv.errors` but ConfigError.
         """
-        with self._lock:
-            lock = self._locks.setdefault(spec, threading.Lock())
-        with lock:
-            if spec not in self._ready:
-                self._ready[spec] = self._provision(name, spec)
-            return self._ready[spec]
+        return self._ready.get(spec, lambda: self._provision(name, spec))
 
     def look(self, name: EnvName, spec: EnvSpec) -> Outlook:
         """What there is for a request already; nothing is downloaded, resolved or built.
@@ -150,13 +162,19 @@ class Provisioner:
         wanted = wanted_of(spec, interpreter, self._settings, packages)
         intent = intent_of(backend, wanted)
         directory = self._store.kept_resolution(intent)
-        kept = _kept(directory)
+        kept = kept_in(directory)
         if kept is None:
             return Outlook(interpreter)
         try:
             pinned = self._pinned(wanted, kept, layers, build=False)
         except NotBuilt:
             return Outlook(interpreter)
+        runner = _runner.layer_of(pinned)
+        if runner is not None:
+            below, _ = self._store.look(runner.key(), self._check_of(spec.backend))
+            if below is None:
+                return Outlook(interpreter, pinned, directory)
+            pinned = _runner.on_top_of(pinned, runner, below.directory)
         entry, broken = self._store.look(pinned.key(), self._check_of(spec.backend))
         why = "" if entry else self._store.changes(self._label(name), pinned.key_inputs())
         return Outlook(interpreter, pinned, directory, entry, broken or "", why)
@@ -178,7 +196,44 @@ class Provisioner:
     def check(self, backend: str, directory: Path, facts: Mapping[str, Any]) -> str | None:
         """Why a finished environment cannot be used any more; None if it can."""
         known = self._backends.get(backend)
-        return known.check(directory, facts) or _compiled.changed(facts) if known else None
+        return _soundness.glance(known, directory, facts) if known else None
+
+    def examine(self, backend: str, directory: Path, facts: Mapping[str, Any]) -> list[Damage]:
+        """Everything in a finished environment that is not as it was installed."""
+        known = self._backends.get(backend)
+        return _soundness.examine(known, directory, facts) if known else []
+
+    def forget(self, backend: str, directory: Path, damages: Iterable[Damage]) -> None:
+        """Let the next build take nothing from where this damage may have come from."""
+        _soundness.forget(self._backends[backend], directory, damages, self._run)
+
+    def doubt(self, environment: Environment) -> str:
+        """What is damaged in an environment where nothing works, or beneath it; empty if nothing.
+
+        It is built again when it is wanted next, by this run as well.
+        """
+        manifest = manifest_in(environment.path.parent)
+        if manifest is None or not self._store.writable:
+            return ""  # it is of this run alone, or cannot be built again
+        beneath = [text for name, text in manifest["inputs"].items() if name.startswith("layer ")]
+        places = [environment.path, *(Path(text.partition(" ")[2]) for text in beneath)]
+        found = "; ".join(filter(None, map(self._condemned, places)))
+        if found:
+            self._ready.clear()
+            self._runners.clear()
+        return found
+
+    def _condemned(self, directory: Path) -> str:
+        manifest = manifest_in(directory.parent)
+        if manifest is None or manifest["directory"] != directory.name:
+            return ""
+        backend, facts = manifest["inputs"].get("backend", ""), manifest["facts"]
+        reason = self.check(backend, directory, facts)
+        damages = [] if reason else self.examine(backend, directory, facts)
+        if reason or damages:
+            self.forget(backend, directory, damages)
+            self._store.condemn(directory)
+        return reason or told(damages)
 
     def _provision(self, name: EnvName, spec: EnvSpec) -> Environment:
         interpreter = self.interpreter_for(spec)
@@ -187,7 +242,7 @@ class Provisioner:
             for beneath, below in spec.beneath
         ]
         _layers.check(spec, interpreter, layers)
-        pinned = self._pin(name, spec, interpreter, layers)
+        pinned = self._on_runner(name, self._pin(name, spec, interpreter, layers))
         entry = self._enter(name, pinned, layers)
         return self._environment(name, pinned, entry)
 
@@ -229,9 +284,6 @@ class Provisioner:
     ) -> PinnedEnv:
         backend = self._backends[spec.backend]
         wanted = wanted_of(spec, interpreter, self._settings, _layers.packages(layers))
-        if spec.lock is not None and interpreter is not None:
-            text = (wanted.root / Path(spec.lock).expanduser()).read_text(encoding="utf-8")
-            _locks.check_python(spec.lock, text, interpreter)
         try:
             resolution = self._resolution(name, backend, wanted)
         except ResolutionError as error:
@@ -257,32 +309,70 @@ class Provisioner:
             tuple(sources),
             _layers.beneath(layers),
             resolution.foreign,
+            read=resolution.artefacts,
+            resolved=resolution.resolved,
+            note=resolution.note,
         )
 
     def _resolution(self, name: EnvName, backend: Backend, wanted: Wanted) -> Resolution:
         store = self._store_for(wanted.spec)
         intent = intent_of(backend, wanted)
         anew = self._settings.upgrade and store is self._store
-        kept = None if anew or store is None else _kept(store.kept_resolution(intent))
+        kept = None if anew or store is None else kept_in(store.kept_resolution(intent))
         if store is not None and kept is not None:
             used(store.kept_resolution(intent))
-            return kept
+            still = self._young_enough(kept, wanted.spec, store)
+            if still is not None:
+                return still
         self._notify(name)
         if store is None or not store.writable:
-            return self._resolve(backend, wanted, self._scratch.ephemeral())
+            return dated(self._resolve(backend, wanted, self._scratch.ephemeral()))
         with store.resolution(intent) as directory:
-            kept = None if anew else _kept(directory)
-            if kept is None:
-                directory.mkdir(parents=True, exist_ok=True)
-                kept = self._resolve(backend, wanted, directory)
-                seen = metadata_of(path for path, _ in kept.trees)
-                reached("keep the resolution", directory)
-                store.write(directory / "pin.json", {**dataclasses.asdict(kept), "metadata": seen})
+            # Meanwhile another process may have done it.
+            kept = None if anew else kept_in(directory)
+            still = self._young_enough(kept, wanted.spec, store) if kept else None
+            return still or self._resolve_into(store, directory, backend, wanted, kept)
+
+    def _young_enough(self, kept: Resolution, spec: EnvSpec, store: Store) -> Resolution | None:
+        """What was resolved, if it may be used, or cannot be resolved anew; else None."""
+        # What this run alone has made is of today.
+        max_age = spec.max_age if store is self._store else None
+        if max_age is None or not is_too_old(kept.resolved, max_age):
             return kept
+        why = "the cache cannot be written to" if not store.writable else ""
+        why = why or (NOT_ASKED if was_tried(kept) else "")
+        return replace(kept, note=served(kept, max_age, why)) if why else None
+
+    def _resolve_into(
+        self,
+        store: Store,
+        directory: Path,
+        backend: Backend,
+        wanted: Wanted,
+        old: Resolution | None,
+    ) -> Resolution:
+        """Resolve, and keep it; where no index can be asked, what is old will do."""
+        directory.mkdir(parents=True, exist_ok=True)
+        try:
+            made = dated(self._resolve(backend, wanted, directory))
+        except ResolutionError as error:
+            max_age = wanted.spec.max_age
+            if old is None or max_age is None or not could_not_ask(error):
+                raise
+            store.write(directory / "pin.json", written(replace(old, tried=time.time())))
+            return replace(old, note=served(old, max_age, NOT_ASKED))
+        reached("keep the resolution", directory)
+        store.write(directory / "pin.json", written(made))
+        return made
 
     def _resolve(self, backend: Backend, wanted: Wanted, directory: Path) -> Resolution:
         reached("resolve", directory)
-        return backend.resolve(wanted, directory, self._run)
+        spec = wanted.spec
+        if spec.lock is not None and wanted.interpreter is not None:
+            text = (wanted.root / Path(spec.lock).expanduser()).read_text(encoding="utf-8")
+            _locks.check_python(spec.lock, text, wanted.interpreter)
+        with self._scratch.room():
+            return backend.resolve(wanted, directory, self._run)
 
     def _source(self, text: str, editable: bool, wanted: Wanted, build: bool) -> Source:
         path = (self._settings.root / Path(text).expanduser()).resolve()
@@ -304,19 +394,36 @@ class Provisioner:
             wheel = built(into, self._scratch.ephemeral())
         return Source(str(path), wheel.digest, wheel=str(wheel.path))
 
+    def _on_runner(self, name: EnvName, pinned: PinnedEnv) -> PinnedEnv:
+        """The environment on its runner layer, which is built where it is not there yet."""
+        layer = _runner.layer_of(pinned)
+        if layer is None:
+            return pinned
+        entry = self._runners.get(
+            (layer.key(), layer.spec.refresh),
+            lambda: self._enter(name, layer, (), called=_runner.name_of(layer)),
+        )
+        return _runner.on_top_of(pinned, layer, entry.directory)
+
     # PinnedEnv -> EnvKey -> directory
 
-    def _enter(self, name: EnvName, pinned: PinnedEnv, layers: Sequence[Environment]) -> Entry:
+    def _enter(
+        self,
+        name: EnvName,
+        pinned: PinnedEnv,
+        layers: Sequence[Environment],
+        called: EnvName | None = None,
+    ) -> Entry:
         def build(directory: Path) -> Mapping[str, Any]:
+            _soundness.refuse(directory)
             self._notify(name)
             facts = self._create(pinned, directory)
             _layers.refuse_overlaps(facts["own"], layers)
             return facts
 
         store = self._store_for(pinned.spec)
-        check = self._check_of(pinned.spec.backend)
         if store is not None and not store.writable:
-            hit, _ = store.look(pinned.key(), check)
+            hit, _ = store.look(pinned.key(), self._check_of(pinned.spec.backend))
             if hit is not None:
                 return hit
         if store is None or not store.writable:
@@ -324,9 +431,9 @@ class Provisioner:
         entry = store.ensure(
             pinned.key(),
             pinned.key_inputs(),
-            label=self._label(name),
+            label=self._label(called or name),
             build=build,
-            check=check,
+            check=self._check_before_use(pinned.spec.backend),
         )
         return entry if store is self._store else replace(entry, provisioned="ephemeral")
 
@@ -336,6 +443,15 @@ class Provisioner:
     def _check_of(self, backend: str) -> Check:
         return lambda entry: self.check(backend, entry.directory, entry.facts)
 
+    def _check_before_use(self, backend: str) -> Check:
+        """The same; but what cannot be built again in safety is an error."""
+
+        def check(entry: Entry) -> str | None:
+            _soundness.refuse(entry.directory)
+            return self.check(backend, entry.directory, entry.facts)
+
+        return check
+
     def _is_ephemeral(self, spec: EnvSpec) -> bool:
         return self._settings.refresh or spec.refresh
 
@@ -344,11 +460,10 @@ class Provisioner:
         return self._fresh if self._is_ephemeral(spec) else self._store
 
     def _create(self, pinned: PinnedEnv, directory: Path) -> Mapping[str, Any]:
-        run = self._building(self._scratch.ephemeral()) if pinned.sources else self._run
-        reached("create", directory)
-        self._backends[pinned.spec.backend].create(pinned, directory, run)
-        reached("finish", directory)
-        facts = self._finish(directory, [layer.path for layer in pinned.beneath])
+        facts = self._undamaged(pinned, directory)
+        if pinned.runner is not None and _runner.is_in_both(facts["own"], pinned.base):
+            _empty(directory)
+            facts = self._undamaged(replace(pinned, runner=None), directory)
         if pinned.interpreter is not None and facts["python"] != pinned.interpreter.version:
             built_with = f"Python {facts['python']}, not {pinned.interpreter.version}"
             raise BrokenEnvironment(str(directory), f"it was built with {built_with}")
@@ -357,10 +472,35 @@ class Provisioner:
         trees = [source.path for source in pinned.sources if source.editable]
         return {**facts, "compiled": _compiled.modules(trees, facts["suffixes"])}
 
-    def _finish(self, directory: Path, beneath: Sequence[str]) -> dict[str, Any]:
+    def _undamaged(self, pinned: PinnedEnv, directory: Path) -> dict[str, Any]:
+        """Build it; if the installer had kept damaged files, once more without them."""
+        backend = self._backends[pinned.spec.backend]
+        facts = self._filled(pinned, directory)
+        damages = _soundness.examine(backend, directory, facts, thoroughly=False)
+        if damages and _soundness.forget(backend, directory, damages, self._run):
+            _empty(directory)
+            facts = self._filled(pinned, directory)
+            damages = _soundness.examine(backend, directory, facts, thoroughly=False)
+        if damages:
+            reason = f"it was only just built, and {told(damages)}"
+            raise BrokenEnvironment(str(directory), reason)
+        return facts
+
+    def _filled(self, pinned: PinnedEnv, directory: Path) -> dict[str, Any]:
+        run = self._building(self._scratch.ephemeral()) if pinned.sources else self._run
+        runner = pinned.runner.path if pinned.runner else ""
+        installed = _runner.without_runner(pinned) if runner else pinned
+        reached("create", directory)
+        self._backends[pinned.spec.backend].create(installed, directory, run)
+        reached("finish", directory)
+        facts = self._finish(directory, runner, pinned)
+        return facts | _soundness.noted(directory, facts)
+
+    def _finish(self, directory: Path, runner: str, pinned: PinnedEnv) -> dict[str, Any]:
+        beneath = [layer.path for layer in pinned.beneath]
         answer = self._processes.run(
-            [python_of(directory), "-I", "-c", FINISH, *beneath],
-            environ=self._settings.worker_environ,
+            [python_of(directory), "-I", "-c", FINISH, runner, *beneath],
+            environ=self._settings.passed(pinned.spec.pass_env),
         )
         if answer.status != 0:
             raise BrokenEnvironment(str(directory), f"its Python does not run: {answer.output}")
@@ -373,9 +513,8 @@ class Provisioner:
     # directory -> Environment
 
     def _environment(self, name: EnvName, pinned: PinnedEnv, entry: Entry) -> Environment:
-        environ = activated(
-            self._settings.worker_environ, entry.directory, pinned.spec, self._settings.root
-        )
+        host = self._settings.passed(pinned.spec.pass_env)
+        environ = activated(host, entry.directory, pinned.spec, self._settings.root)
         return Environment(
             name=name,
             path=entry.directory,
@@ -388,6 +527,8 @@ class Provisioner:
             why=entry.why,
             environ=environ,
             spec=pinned.spec,
+            resolved=pinned.resolved,
+            note=pinned.note,
         )
 
     def _building(self, scratch: Path) -> Run:
@@ -421,11 +562,6 @@ class Provisioner:
         return ended.stdout
 
 
-def _kept(directory: Path) -> Resolution | None:
-    """What was resolved, if all source trees that it found still ask for the same."""
-    pin = read_json(directory / "pin.json")
-    if not pin or metadata_of(path for path, _ in pin["trees"]) != pin.get("metadata", {}):
-        return None
-    foreign = tuple(Foreign(**fields) for fields in pin.get("foreign", []))
-    trees = tuple((path, editable) for path, editable in pin["trees"])
-    return Resolution(tuple(pin["pylocks"]), trees, foreign)
+def _empty(directory: Path) -> None:
+    shutil.rmtree(directory)
+    directory.mkdir()

@@ -268,6 +268,8 @@ class Conductor:
 
     def _on_ready(self, job: Job, event: Event) -> None:
         job.environment = job.record.environment = event["environment"]
+        if job.environment.note:
+            job.record.note(job.environment.note)
         self._status.ready(job.name)
 
     def _on_building(self, job: Job, event: Event) -> None:
@@ -282,6 +284,14 @@ class Conductor:
         if isinstance(error, InterpreterNotFound) and job.spec.missing_interpreter == "skip":
             outcome, job.record.error = "skipped", error.reason
         self._fail(job, outcome, f"environment {job.name!r}: {job.record.error}")
+
+    def _on_unusable(self, job: Job, event: Event) -> None:
+        """The environment is there, but no worker can run in it."""
+        job.record.error = str(event["error"])
+        self._fail(job, "failed", job.record.error)
+
+    def _on_mended(self, job: Job, event: Event) -> None:
+        job.record.note(f"it was damaged, and is built again: {event['why']}")
 
     def _fail(self, job: Job, outcome: str, text: str) -> None:
         """Nothing of the job can run, or go on; while it collects, nobody knows its tests yet."""
@@ -379,6 +389,8 @@ class Conductor:
         "building": _on_building,
         "ready": _on_ready,
         "failed": _on_failed,
+        "unusable": _on_unusable,
+        "mended": _on_mended,
         "hello": _on_hello,
         "foreign": _on_foreign,
         "dropped": _on_dropped,
@@ -422,8 +434,11 @@ class Conductor:
                 return
         else:
             error = WorkerError(job.name, _how_it_ended(job, job.worker), job.worker.last_words())
-            job.record.error = str(error)
-            self._fail(job, "failed", str(error))
+            if not job.was_doubted:
+                job.doubt, job.was_doubted = error, True
+                self._submit(job)
+                return
+            self._on_unusable(job, {"error": error})
         self._open.discard(job)
 
     def _died_late(self, job: Job, worker: Worker) -> None:
@@ -465,6 +480,8 @@ class Conductor:
 
     def _serve(self, job: Job) -> None:
         collects = job.finds and job.found is None
+        if job.doubt is not None and not self._mended(job, job.doubt):
+            return
         try:
             if job.environment is None:
                 environment = self._provisioner.environment(job.name, job.spec)
@@ -479,6 +496,21 @@ class Conductor:
             return
         # Between collecting and running, a worker gives up its place among those at work.
         (worker.paused if collects else worker.over).wait()
+
+    def _mended(self, job: Job, error: IsoenvError) -> bool:
+        """Whether a worker failed for damage to its environment, which then is built again."""
+        assert job.environment is not None
+        job.doubt = None
+        try:
+            damage = self._provisioner.doubt(job.environment)
+        except IsoenvError:  # what the worker said is the news, not that nothing can be done
+            damage = ""
+        if not damage:
+            self._events.put((job, {"kind": "unusable", "error": error}))
+            return False
+        self._events.put((job, {"kind": "mended", "why": damage}))
+        job.environment, job.internal_error = None, ""
+        return True
 
     def _worker_of(self, job: Job, environment: Environment) -> Worker:
         worker = job.worker

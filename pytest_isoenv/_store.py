@@ -47,6 +47,8 @@ Signature: 8a477f597d28d172789f06886806bc55
 # This file marks a cache directory; see https://bford.info/cachedir/
 """
 
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
+
 #: Builds an environment in a directory and returns what to remember of it.
 Build = Callable[[Path], Mapping[str, Any]]
 #: Looks at a published entry and says why it cannot be used; None if it can.
@@ -124,47 +126,72 @@ class Store:
         reason = check(entry)
         return (entry, None) if reason is None else (None, reason)
 
-    def condemn(self, key: EnvKey) -> None:
-        """Let an environment be built anew when it is wanted next; those who use it go on."""
-        with self._locked(f"environment-{key}"):
-            (self._place(key) / "manifest.json").unlink(missing_ok=True)
+    def condemn(self, directory: Path) -> bool:
+        """Let the environment in ``directory`` be built anew when it is wanted next.
+
+        Those who use it go on. Whether it was still the one to be used.
+        """
+        place = directory.parent
+        with self._locked(f"environment-{place.name}"):
+            is_used = (manifest_in(place) or {}).get("directory") == directory.name
+            if is_used:
+                (place / "manifest.json").unlink(missing_ok=True)
+            return is_used
 
     def _build(
         self, key: EnvKey, inputs: Mapping[str, str], build: Build, check: Check, why: str
     ) -> Entry:
         self._sweep_once()
-        place = self._place(key)
         with self._told():
             directory = self._next_generation(key)
+        try:
+            entry = self._made(directory, build, check, why)
+            self._publish(key, inputs, entry)
+        except BaseException:
+            self._forget(directory)
+            raise
+        return entry
+
+    def _made(self, directory: Path, build: Build, check: Check, why: str) -> Entry:
         started = time.monotonic()
-        facts = self._built(build, directory)
-        seconds = time.monotonic() - started
-        entry = Entry(directory, facts, "built", seconds, why)
+        with self.room():
+            facts = build(directory)
+        entry = Entry(directory, facts, "built", time.monotonic() - started, why)
         reached("check", directory)
         reason = check(entry)
         if reason is not None:
             raise BrokenEnvironment(str(directory), f"it was only just built, and {reason}")
+        return entry
+
+    def _publish(self, key: EnvKey, inputs: Mapping[str, str], entry: Entry) -> None:
         manifest = {
             "schema": SCHEMA,
             "key": key,
             "inputs": dict(inputs),
-            "directory": directory.name,
-            "facts": dict(facts),
+            "directory": entry.directory.name,
+            "facts": dict(entry.facts),
             "built": time.time(),
-            "seconds": round(seconds, 3),
+            "seconds": round(entry.seconds, 3),
         }
-        reached("publish", place)
-        self.write(place / "manifest.json", manifest)
-        return entry
+        reached("publish", entry.directory)
+        self.write(self._place(key) / "manifest.json", manifest)
 
-    def _built(self, build: Build, directory: Path) -> Mapping[str, Any]:
-        """What a build made; of one that failed nothing stays, and its place is free again."""
-        try:
-            return build(directory)
-        except BaseException:
+    def _forget(self, directory: Path) -> None:
+        """Of a build that failed nothing stays: the room may be what it was wanting."""
+        manifest = manifest_in(directory.parent)
+        if manifest is None or manifest["directory"] != directory.name:
             with contextlib.suppress(OSError):
                 self.trash.remove(directory)
-            raise
+
+    @contextlib.contextmanager
+    def room(self) -> Iterator[None]:
+        """Where something is made: if there is no room for it, that is said of the cache."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            raise _refused(self.root, error) from error
 
     def _next_generation(self, key: EnvKey) -> Path:
         """A directory that no build has used before; what nobody can use any more goes.
@@ -253,7 +280,8 @@ class Store:
         """An environment of this run's own, built from scratch."""
         directory = self.ephemeral()
         started = time.monotonic()
-        facts = build(directory)
+        with self.room():
+            facts = build(directory)
         return Entry(directory, facts, "ephemeral", time.monotonic() - started)
 
     def ephemeral(self) -> Path:
@@ -386,6 +414,9 @@ def _told(root: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        hint = ", make room on its disk (isoenv prune)" if full else ""
-        raise StoreError(str(root), f"{error}{hint}") from error
+        raise _refused(root, error) from error
+
+
+def _refused(root: Path, error: OSError) -> StoreError:
+    hint = "; make room on its disk (isoenv prune)" if error.errno in _NO_ROOM else ""
+    return StoreError(str(root), f"{error}{hint}")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import zipfile
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from packaging.utils import parse_wheel_filename
@@ -56,9 +57,29 @@ def _kept(home: Path, interpreter: Interpreter) -> Wheel | None:
         note = read_json(home / kind / _NOTE)
         if isinstance(note, dict) and isinstance(note.get("digest"), str):
             path = next((home / kind / note["digest"]).glob("*.whl"), None)
-            if path is not None:
+            # What a power loss has left of a file is shorter than the file was.
+            if path is not None and path.stat().st_size == note.get("size", path.stat().st_size):
                 return Wheel(path, note["digest"])
     return None
+
+
+def damaged(home: Path) -> Iterator[Path]:
+    """The wheels of one tree that are not what they were when they were built."""
+    for file in sorted(home.glob(f"*/{_NOTE}")):
+        noted = str((read_json(file) or {}).get("digest"))
+        for wheel in sorted((file.parent / noted).glob("*.whl")):
+            try:
+                is_whole = _content(wheel) == noted
+            except (OSError, zipfile.BadZipFile, zlib.error):
+                is_whole = False
+            if not is_whole:
+                yield wheel
+
+
+def disown(store: Store, tree: str, wheel: Path) -> None:
+    """Let a wheel be built anew when it is wanted next."""
+    with store.wheels(tree):
+        (wheel.parent.parent / _NOTE).unlink(missing_ok=True)
 
 
 def _build(store: Store, home: Path, interpreter: Interpreter, build: Build) -> Wheel:
@@ -73,7 +94,7 @@ def _build(store: Store, home: Path, interpreter: Interpreter, build: Build) -> 
     (kind / wheel.digest).mkdir(parents=True, exist_ok=True)
     kept = wheel.path.replace(kind / wheel.digest / wheel.path.name)
     # Published last: a wheel without its note does not exist for anybody.
-    store.write(kind / _NOTE, {"digest": wheel.digest})
+    store.write(kind / _NOTE, {"digest": wheel.digest, "size": kept.stat().st_size})
     return Wheel(kept, wheel.digest)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 import threading
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from pytest_isoenv._backends.pylock_text import (
     with_index,
     without_trees,
 )
+from pytest_isoenv._backends.records import examine
 from pytest_isoenv._redact import redact
 from pytest_isoenv.backend import Finding, Run, Wanted
 from pytest_isoenv.environment import python_of
@@ -42,7 +43,9 @@ __all__ = [
     "check",
     "create",
     "diagnose",
+    "examine",
     "fill",
+    "forget",
     "index_inputs",
     "lock",
     "name",
@@ -248,6 +251,12 @@ def _build(tree: Path, python: str | Path, out: Path, indexes: list[str], run: R
     options = ["--wheel", "--out-dir", out, *indexes, "--python", python]
     command = [_uv(), "build", *_COMMON, *options, tree]
     run(command, purpose=f"building {tree}", failure=BuildError)
+
+
+def forget(directory: Path, packages: Sequence[str], run: Run) -> None:
+    """``uv cache clean`` of some packages: what is installed may be hard links to its cache."""
+    command = [_uv(), "cache", "clean", *_COMMON, *packages]
+    run(command, purpose="dropping damaged packages from uv's cache", failure=BuildError)
 
 
 def diagnose(environ: Mapping[str, str], run: Run) -> Iterator[Finding]:
