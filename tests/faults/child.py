@@ -114,13 +114,13 @@ def _refuse(number: int) -> Callable[[], None]:
 #: What can strike, by name. What is written amid a loss of power is damaged afterwards.
 STRIKES: dict[str, Callable[[], None]] = {
     "SIGKILL": _die,
-    "SIGTERM": _terminate,
-    "KeyboardInterrupt": _interrupt,
-    "ENOSPC": _refuse(errno.ENOSPC),
-    "EROFS": _refuse(errno.EROFS),
-    "power loss, emptied": _die,
-    "power loss, halved": _die,
     "power loss, removed": _die,
+    "ENOSPC": _refuse(errno.ENOSPC),
+    "SIGTERM": _terminate,
+    "power loss, emptied": _die,
+    "EROFS": _refuse(errno.EROFS),
+    "KeyboardInterrupt": _interrupt,
+    "power loss, halved": _die,
 }
 
 

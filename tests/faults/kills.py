@@ -20,14 +20,14 @@ _AT_ONCE = 2
 # Says that it is there, and stays as long as somebody listens.
 _HOLD = "print('held', flush=True); import sys; sys.stdin.read(); import other"
 _FRESH = (*USE_APP[:1], "--env-refresh", *USE_APP[1:])
-_MOVING = running("moving", "print('moving', m.version('moving'))", "--env-upgrade")
+_MOVING = running("moving", "import moving; print('moving', moving.__version__)", "--env-upgrade")
 _ALL = ("prune", "--older-than", "0s")
 #: The jobs, and what each prints in the end.
 JOBS = (
-    (USE_APP, "lib 1.0 1.0"),
+    (USE_APP, "lib 1.0"),
     (USE_WHOLE, "proj 1 tree 2"),
-    (USE_THIN, "lib 1.0 1.0"),
-    (_FRESH, "lib 1.0 1.0"),
+    (USE_THIN, "lib 1.0"),
+    (_FRESH, "lib 1.0"),
     (_MOVING, "moving 1.0"),
     (("heal",), "lib"),
     (_ALL, "removed"),
@@ -97,7 +97,7 @@ class _Striker:
             self._place = Path(answer.out.strip()).parent
         for directory in self._place.glob("[0-9]*"):
             break_environment(directory)
-        return running(self._own, "import lib; print('lib', m.version('lib'))")
+        return running(self._own, "import lib; print('lib', lib.__version__)")
 
     def done(self) -> None:
         """In the end every job is done with nothing in its way."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import signal
 import threading
 from collections import Counter, deque
@@ -83,11 +84,10 @@ class Walk:
             self._usual[job] = Usual(answer.steps, found, there)
         return self._usual[job]
 
-    def points(self, job: Job, faults: Iterable[str]) -> Iterator[Point]:
+    def points(self, fault: str, job: Job) -> Iterator[Point]:
         for step, count in Counter(self.usual(job).steps).items():
             most = count if step == "run a command" else min(count, _MOST)
-            for nth in range(1, most + 1):
-                yield from (Point(job, step, nth, fault) for fault in faults)
+            yield from (Point(job, step, nth, fault) for nth in range(1, most + 1))
 
     def strike(self, point: Point) -> Outcome:
         """Strike, run again, prune, and see what is wrong."""
@@ -176,8 +176,10 @@ def walk(
     Points of which the ending is ``known``, and was right, are not walked again. With ``once`` only
     one job is struck at each step, as it reaches that for the first time.
     """
-    faults, guard = list(faults), threading.Lock()
-    queue, seen = deque(jobs), set[tuple[str, str]]()
+    guard = threading.Lock()
+    # Fault by fault: what there is to find is found early.
+    queue = deque(itertools.product(faults, jobs))
+    seen = set[tuple[str, str]]()
 
     def is_new(point: Point) -> bool:
         with guard:
@@ -185,15 +187,15 @@ def walk(
             seen.add((point.step, point.fault))
         return not was_seen
 
-    def next_job() -> Job | None:
+    def next_ones() -> tuple[str, Job] | None:
         with guard:
             return queue.popleft() if queue else None
 
     def one(number: int) -> list[Outcome]:
         walk, outcomes = Walk(directory / f"world-{number}"), []
         try:
-            while job := next_job():
-                for point in walk.points(job, faults):
+            while ones := next_ones():
+                for point in walk.points(*ones):
                     if once and not is_new(point):
                         continue
                     if known and str(point) in known:
