@@ -35,6 +35,7 @@ from tests.faults.world import World, break_environment
 _VERSIONS = "import importlib.metadata as m, sys; print(*(m.version(p) for p in sys.argv[1:]))"
 # How long (seconds) all processes want one environment that nobody had before.
 _EPOCH = 4
+_EPOCHS = 200
 _NAMES = {"app": {"lib": "1.0"}, "thin": {"lib": "1.0", "moving": "1.0"}, "whole": {"tree": "1.0"}}
 
 
@@ -114,10 +115,8 @@ class User:
     def _use_what_is_new(self) -> None:
         """One key for all who want it at about this time."""
         with self._manager() as manager:
-            environment = manager.environment(
-                "lib==1.0", env={"EPOCH": str(int(time.time() // _EPOCH))}
-            )
-            self._in_use(environment, {"lib": "1.0"})
+            version = f"1.{int(time.time() // _EPOCH) % _EPOCHS}"
+            self._in_use(manager.environment(f"fresh=={version}"), {"fresh": version})
 
     def _hold(self) -> None:
         if len(self._held) < 3:
@@ -145,14 +144,14 @@ class User:
 
     def _heal(self) -> None:
         """Break an environment that nobody else uses, and want it again."""
-        own = {"OWN": f"own-{self._number}"}
+        own = f"own{self._number}"
         with self._manager() as manager:
-            environment = manager.environment("lib==1.0", env=own)
+            environment = manager.environment(f"{own}==1.0")
             self._tell("breaks", key=environment.key)
-            break_environment(environment.path)
+            break_environment(environment.path, own)
         with self._manager() as manager:
-            environment = manager.environment("lib==1.0", env=own)
-            self._in_use(environment, {"lib": "1.0"})
+            environment = manager.environment(f"{own}==1.0")
+            self._in_use(environment, {own: "1.0"})
             if environment.provisioned != "built":
                 self._tell("error", of="heal", error=f"not healed: {environment}")
 
@@ -192,7 +191,9 @@ class Told:
 
 def soak(directory: Path, seconds: float, processes: int, seed: int = 0) -> Told:
     """Let processes share a cache for a time, and see that nothing is wrong."""
-    world, log = World(directory), directory / "log"
+    own = {f"own{number}": ["1.0"] for number in range(processes)}
+    world = World(directory, {**own, "fresh": [f"1.{number}" for number in range(_EPOCHS)]})
+    log = directory / "log"
     chance, killed = random.Random(seed), set()
     users = [_started(world, log, n, f"{seed} {n}") for n in range(processes)]
     told = Told()

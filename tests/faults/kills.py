@@ -29,7 +29,7 @@ JOBS = (
     (USE_THIN, "lib 1.0"),
     (_FRESH, "lib 1.0"),
     (_MOVING, "moving 1.0"),
-    (("heal",), "lib"),
+    (("heal",), "own 1.0"),
     (_ALL, "removed"),
     (("prune",), "removed"),
 )
@@ -66,7 +66,7 @@ class _Striker:
 
     def __init__(self, world: World, number: int, seed: int, killed: Killed) -> None:
         self._world = world
-        self._own = f"own-{number}"
+        self._number = number
         self._random = random.Random(f"{seed} {number}")
         self._killed = killed
         self._child = Child()
@@ -93,11 +93,12 @@ class _Striker:
     def _broken(self) -> tuple[str, ...]:
         """Break the environment that nobody else has, if it is there; what uses it then."""
         if self._place is None:
-            answer = self._world.do(("path", self._own), child=self._child)
+            answer = self._world.do(("path", f"own-{self._number}"), child=self._child)
             self._place = Path(answer.out.strip()).parent
         for directory in self._place.glob("[0-9]*"):
-            break_environment(directory)
-        return running(self._own, "import lib; print('lib', lib.__version__)")
+            break_environment(directory, f"own{self._number}")
+        code = f"import own{self._number} as own; print('own', own.__version__)"
+        return running(f"own-{self._number}", code)
 
     def done(self) -> None:
         """In the end every job is done with nothing in its way."""

@@ -46,11 +46,20 @@ def manifest(path: Path) -> dict[str, Any] | None:
 
 def published(home: Path) -> set[str]:
     """Everything that can be found by whoever wants it."""
-    found = {f"environment {path.parent.name}" for path in manifests(home) if manifest(path)}
+    read = filter(None, map(manifest, manifests(home)))
+    found = {f"environment {_described(one['inputs'])}" for one in read}
     for kind, note in (("resolutions", "pin.json"), ("wheels", "*/wheel.json")):
         places = {path.relative_to(home / kind).parts[0] for path in home.glob(f"{kind}/*/{note}")}
         found |= {f"{kind} {name}" for name in places}
     return found
+
+
+def _described(inputs: dict[str, str]) -> str:
+    """What it was made of; but not which generation of another one it lies on."""
+    told = {name: text for name, text in inputs.items() if not name.startswith("layer ")}
+    names = [name.partition(" ")[2] for name in told if name.startswith("package ")]
+    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:8]
+    return f"{' '.join(sorted(names))} ({digest})"
 
 
 def small_files(home: Path) -> dict[Path, tuple[int, bytes]]:
@@ -73,14 +82,14 @@ def _is_inside(home: Path, path: Path) -> bool:
 def half(home: Path) -> list[str]:
     """The environments that are published and not whole, and what each of them lacks.
 
-    Those whose declaration says that they are for breaking do not count.
+    Those with a package that says so are for breaking, and do not count.
     """
     found = []
     for path in manifests(home):
         for _ in range(2):  # between two looks somebody may have taken it away
             read = manifest(path)
             lacks = _lacks(path.parent, read) if read else None
-            if lacks is None or "own-" in str(read and read["inputs"]):
+            if lacks is None or any(name.startswith("package own") for name in read["inputs"]):
                 break
         else:
             if manifest(path) == read:

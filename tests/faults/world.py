@@ -8,7 +8,7 @@ import os
 import shutil
 import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from tests.faults.child import Answer, Child, Order
@@ -18,6 +18,7 @@ from tests.packages import Index, make_project, make_wheel
 _DAY = 24 * 3600
 # v1, environments, KEY, 1, and then what is in it.
 _INSIDE = 4
+_PACKAGES = dict.fromkeys(("lib", "other", "moving", "own1", "own2"), ("1.0",))
 _YAML = """
 environments:
   base: {project: none}
@@ -29,8 +30,8 @@ environments:
   thin: {layers: [heavy], dependencies: [moving==1.0]}
   old: {dependencies: [lib==1.0, moving==1.0]}
   old-tree: {local: [../old-tree]}
-  own-1: {dependencies: [lib==1.0], env: {OWN: own-1}}
-  own-2: {dependencies: [lib==1.0], env: {OWN: own-2}}
+  own-1: {dependencies: [own1==1.0]}
+  own-2: {dependencies: [own2==1.0]}
 """
 
 
@@ -52,7 +53,7 @@ USE_THIN = running("thin", _version("moving") + "; " + _version("lib"))
 class World:
     """Everything that jobs need, below one directory, and nothing that others have."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, packages: Mapping[str, Iterable[str]] = _PACKAGES) -> None:
         self.directory = directory
         self.cache = directory / "cache"
         self.home = self.cache / "v1"
@@ -61,8 +62,9 @@ class World:
         for path in (self._wheels, self._states, directory / "scratch"):
             path.mkdir(parents=True)
         make_wheel(self._wheels, "pytest", importlib.metadata.version("pytest"))
-        for name in ("lib", "other", "moving"):
-            make_wheel(self._wheels, name, "1.0")
+        for name, versions in {**_PACKAGES, **packages}.items():
+            for version in versions:
+                make_wheel(self._wheels, name, version)
         self._project = make_project(directory / "project", "proj")
         make_project(directory / "tree", "tree", code="VALUE = 2\n")
         make_project(directory / "old-tree", "oldtree")
@@ -147,9 +149,9 @@ class World:
         make_wheel(self._wheels, "moving", "2.0")
 
 
-def break_environment(directory: Path) -> None:
+def break_environment(directory: Path, package: str) -> None:
     """Let an environment lose a package; what its files are linked to stays as it is."""
-    for path in directory.glob("lib/python*/site-packages/lib-*.dist-info"):
+    for path in directory.glob(f"lib/python*/site-packages/{package}-*.dist-info"):
         shutil.rmtree(path, ignore_errors=True)
 
 
@@ -186,7 +188,7 @@ def _behind(world: World) -> None:
 
 def _broken(world: World) -> None:
     _app(world)
-    break_environment(world.environment("app"))
+    break_environment(world.environment("app"), "lib")
 
 
 def _rubbish(world: World) -> None:
