@@ -76,7 +76,7 @@ class Walk:
             there = self._bystander() if world.home.exists() else {}
             world.restore(job)
             answer = world.must(*job.args)
-            world.must("prune")
+            world.must(*job.prune)
             wrong = [*state.rubbish(world.home), *state.half(world.home)]
             if wrong or job.says not in answer.out:
                 raise RuntimeError(f"{job.name}: {answer} {wrong}")
@@ -102,7 +102,7 @@ class Walk:
         again = world.do(job.args)
         if again.status != 0 or (job.says not in again.out and job.name != "prune"):
             wrong.append(f"the next run: {again}")
-        pruned = world.do(("prune",))
+        pruned = world.do(job.prune)
         if pruned.status != 0:
             wrong.append(f"pruning: {pruned}")
         wrong += [*state.rubbish(world.home), *state.half(world.home)]

@@ -157,12 +157,16 @@ def break_environment(directory: Path, package: str) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """A command, what it prints if all is right, and the state that it begins with."""
+    """A command, what it prints if all is right, and the state that it begins with.
+
+    ``prune`` is what tidies up in the end.
+    """
 
     name: str
     args: tuple[str, ...]
     says: str
     before: Callable[[World], None]
+    prune: tuple[str, ...] = ("prune",)
 
 
 def _nothing(world: World) -> None:
@@ -210,6 +214,8 @@ def _due(world: World) -> None:
     (world.home / "upkeep.json").write_text('{"age": 86400, "last": 0}')
 
 
+# A cache that was killed as it cleaned itself does so again on the next day.
+_PRUNE = ("prune", "--older-than", "1d")
 JOBS = (
     Job("first", USE_APP, "lib 1.0", _nothing),
     Job("wheel", USE_WHOLE, "proj 1 tree 2", _bystander),
@@ -218,6 +224,6 @@ JOBS = (
     Job("hit", USE_APP, "lib 1.0", _app),
     Job("heal", USE_APP, "lib 1.0", _broken),
     Job("upgrade", running("moving", _version("moving"), "--env-upgrade"), "moving 2.0", _behind),
-    Job("prune", ("prune", "--older-than", "1d"), "removed", _rubbish),
-    Job("tidy", USE_APP, "lib 1.0", _due),
+    Job("prune", _PRUNE, "removed", _rubbish),
+    Job("tidy", USE_APP, "lib 1.0", _due, _PRUNE),
 )
