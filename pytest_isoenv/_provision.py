@@ -216,7 +216,8 @@ class Provisioner:
         if manifest is None or not self._store.writable:
             return ""  # it is of this run alone, or cannot be built again
         beneath = [text for name, text in manifest["inputs"].items() if name.startswith("layer ")]
-        places = [environment.path, *(Path(text.partition(" ")[2]) for text in beneath)]
+        home = environment.path.parent.parent
+        places = [environment.path, *(home / text.replace(" ", "/") for text in beneath)]
         found = "; ".join(filter(None, map(self._condemned, places)))
         if found:
             self._ready.clear()
