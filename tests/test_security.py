@@ -196,6 +196,15 @@ def test_credentials_in_what_is_declared_are_an_error(tmp_path, declared, url):
     assert "s3cret" not in str(caught.value)
 
 
+@pytest.mark.parametrize("key", ["channels: ['URL']", "conda-dependencies: ['URL::gdal']"])
+def test_a_token_in_the_path_of_a_channel_is_an_error(tmp_path, key):
+    declared = key.replace("URL", "https://example.org/t/s3cret/channel")
+    (tmp_path / "isoenv.yaml").write_text(f"environments: {{x: {{backend: conda, {declared}}}}}")
+    with pytest.raises(ConfigError, match=r"/t/\*\*\*/channel.* has a token in its URL") as caught:
+        _config.load(tmp_path, ("uv", "conda"))
+    assert "s3cret" not in str(caught.value)
+
+
 def test_the_user_of_a_repository_over_ssh_is_no_secret(tmp_path):
     url = "git+ssh://git@example.org/lib.git"
     text = f"environments: {{x: {{dependencies: ['lib @ {url}']}}}}"
