@@ -213,8 +213,8 @@ class Provisioner:
         It is built again when it is wanted next, by this run as well.
         """
         manifest = manifest_in(environment.path.parent)
-        if manifest is None:
-            return ""  # it is of this run alone
+        if manifest is None or not self._store.writable:
+            return ""  # it is of this run alone, or cannot be built again
         beneath = [text for name, text in manifest["inputs"].items() if name.startswith("layer ")]
         places = [environment.path, *(Path(text.partition(" ")[2]) for text in beneath)]
         found = "; ".join(filter(None, map(self._condemned, places)))
@@ -284,9 +284,6 @@ class Provisioner:
     ) -> PinnedEnv:
         backend = self._backends[spec.backend]
         wanted = wanted_of(spec, interpreter, self._settings, _layers.packages(layers))
-        if spec.lock is not None and interpreter is not None:
-            text = (wanted.root / Path(spec.lock).expanduser()).read_text(encoding="utf-8")
-            _locks.check_python(spec.lock, text, interpreter)
         try:
             resolution = self._resolution(name, backend, wanted)
         except ResolutionError as error:
@@ -312,6 +309,7 @@ class Provisioner:
             tuple(sources),
             _layers.beneath(layers),
             resolution.foreign,
+            read=resolution.artefacts,
             resolved=resolution.resolved,
             note=resolution.note,
         )
@@ -369,6 +367,10 @@ class Provisioner:
 
     def _resolve(self, backend: Backend, wanted: Wanted, directory: Path) -> Resolution:
         reached("resolve", directory)
+        spec = wanted.spec
+        if spec.lock is not None and wanted.interpreter is not None:
+            text = (wanted.root / Path(spec.lock).expanduser()).read_text(encoding="utf-8")
+            _locks.check_python(spec.lock, text, wanted.interpreter)
         with self._scratch.room():
             return backend.resolve(wanted, directory, self._run)
 

@@ -176,7 +176,12 @@ def moved_away(path: Path):
 
 
 #: Promises that hang on a function which a backend may do without.
-OPTIONAL = {"test_a_wheel_of_a_tree_can_be_built_once_and_installed_often": "build_wheel"}
+OPTIONAL = {
+    "test_a_wheel_of_a_tree_can_be_built_once_and_installed_often": "build_wheel",
+    "test_a_sound_environment_has_no_damage_in_any_file": "examine",
+    "test_a_file_that_was_edited_or_emptied_is_found_and_named": "examine",
+    "test_what_it_was_told_to_forget_is_fetched_anew": "forget",
+}
 
 
 class BackendContract:
@@ -532,6 +537,33 @@ class BackendContract:
     def test_an_environment_that_is_gone_is_seen(self, backend, environment, tmp_path):
         _, facts = environment
         assert backend.check(tmp_path / "nothing", facts)
+
+    def test_a_sound_environment_has_no_damage_in_any_file(self, backend, environment):
+        there, facts = environment
+        inside(there.path, "import lib, compileall as c; c.compile_file(lib.__file__, force=True)")
+        assert list(backend.examine(there.path, facts, thoroughly=True)) == []
+
+    @pytest.mark.parametrize("thoroughly", [True, False])
+    def test_a_file_that_was_edited_or_emptied_is_found_and_named(
+        self, backend, environment, thoroughly
+    ):
+        there, facts = environment
+        module = Path(inside(there.path, "import lib; print(lib.__file__)"))
+        with moved_away(module):  # not in its place: the installer's cache may have the same file
+            module.write_text("" if not thoroughly else "__version__ = '9.9'\n")
+            (damage,) = backend.examine(there.path, facts, thoroughly=thoroughly)
+            module.unlink()
+        assert (damage.package, damage.path) == ("lib", str(module.relative_to(there.path)))
+        assert damage.what
+
+    def test_what_it_was_told_to_forget_is_fetched_anew(self, bench, tmp_path):
+        environ = {**bench.environ, "UV_CACHE_DIR": str(tmp_path / "uv")}
+        apart = dataclasses.replace(bench, environ=environ)
+        resolution = apart.resolve("lib==1.0")
+        damaged = apart.create(resolution)
+        Path(inside(damaged, "import lib; print(lib.__file__)")).write_text("")
+        bench.backend.forget(damaged, ["lib"], apart.run)
+        assert inside(apart.create(resolution), "import lib; print(lib.__version__)") == "1.0"
 
     # Credentials
 

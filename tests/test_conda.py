@@ -113,6 +113,27 @@ def test_a_package_that_was_replaced_in_its_channel_is_not_installed(
 
 
 @needs_rattler
+def test_every_file_of_conda_is_compared_and_what_was_damaged_is_unpacked_anew(
+    bench, resolution, tmp_path
+):
+    own = {"RATTLER_CACHE_DIR": str(tmp_path / "rattler"), "UV_CACHE_DIR": str(tmp_path / "uv")}
+    apart = dataclasses.replace(bench, environ={**bench.environ, **own})
+    directory = apart.create(resolution)
+    facts = {"installed": {}}
+    assert list(conda.examine(directory, facts)) == []
+    tool = directory / "bin" / "tool"
+    whole = tool.read_text()
+    tool.write_text("")
+    (damage,) = conda.examine(directory, facts, thoroughly=False)
+    assert str(damage) == f"bin/tool of tool is empty, and had {len(whole)}"
+    tool.write_text(whole.upper())
+    (damage,) = conda.examine(directory, facts)
+    assert str(damage) == "bin/tool of tool has another content than was installed"
+    conda.forget(directory, ["tool"], apart.run)
+    assert (apart.create(resolution) / "bin" / "tool").read_text() == whole
+
+
+@needs_rattler
 def test_specs_without_a_solution_say_so(bench):
     with pytest.raises(ResolutionError, match="nowhere"):
         bench.resolve(conda=dataclasses.replace(bench.fields["conda"], dependencies=("nowhere",)))
