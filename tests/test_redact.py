@@ -69,6 +69,8 @@ SECRET = "p/w d'\"@\\ü"
         quote(SECRET, safe="@"),
         quote_plus(SECRET).replace("+", "%20"),
         repr({"a": SECRET}),
+        repr({"a": f"'{SECRET}\""}),
+        shlex.quote(SECRET),
         json.dumps({"a": SECRET}),
         f"[{SECRET}]",
     ],
@@ -88,7 +90,7 @@ def test_a_secret_is_struck_out_in_every_form(environ, shown):
     hidden = hide(f"it was {shown}, they said", environ)
     assert hidden.startswith("it was ")
     assert hidden.endswith(", they said")
-    for form in (SECRET, quote(SECRET), quote(SECRET, safe=""), repr(SECRET)[1:-1]):
+    for form in (SECRET, quote(SECRET), quote(SECRET, safe=""), repr(SECRET)[1:-1], "p/w", "ü"):
         assert form not in hidden
 
 

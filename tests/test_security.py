@@ -106,14 +106,19 @@ def test_an_environment_sees_what_is_passed_to_it_and_its_key_does_not_change(
 def test_a_command_in_an_environment_sees_what_is_passed_to_it(pytester, monkeypatch):
     monkeypatch.setenv("SERVICE_TOKEN", "x")
     monkeypatch.setenv("AWS_REGION", "y")
-    declared = "{dependencies: [lib==1.0], pass-env: [AWS_REGION], env: {MODE: test}}"
-    pytester.path.joinpath("isoenv.yaml").write_text(f"environments: {{sparing: {declared}}}")
+    pytester.path.joinpath("isoenv.yaml").write_text(
+        "environments:\n"
+        "  sparing: {dependencies: [lib==1.0], pass-env: [AWS_REGION], env: {MODE: test}}\n"
+        "  closed: {pass-env: []}\n"
+    )
     code = "import os; print(*sorted({'SERVICE_TOKEN', 'AWS_REGION', 'MODE'} & set(os.environ)))"
     isoenv = (sys.executable, "-m", "pytest_isoenv")
     result = pytester.run(*isoenv, "run", "sparing", "--", "python", "-c", code)
     result.stdout.fnmatch_lines(["AWS_REGION MODE"])
     shown = pytester.run(*isoenv, "show", "sparing")
     shown.stdout.fnmatch_lines(["*pass-env: AWS_REGION*"])
+    shown = pytester.run(*isoenv, "show", "closed")
+    shown.stdout.fnmatch_lines(["*pass-env: nothing*"])
 
 
 INHERITED = """
