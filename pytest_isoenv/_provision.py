@@ -23,7 +23,7 @@ from pytest_isoenv._files import (
     write_json,
 )
 from pytest_isoenv._finish import FINISH
-from pytest_isoenv._hints import LOOSEN, hint
+from pytest_isoenv._hints import LOOSEN, indexes, trouble
 from pytest_isoenv._interpreters import Interpreters
 from pytest_isoenv._process import Processes
 from pytest_isoenv._settings import Settings
@@ -258,6 +258,8 @@ class Provisioner:
             used(store.kept_resolution(intent))
             return kept
         self._notify(name)
+        if self._settings.offline:
+            return self._offline(backend, wanted)
         with store.resolution(intent) as directory:
             kept = None if anew else _kept(directory)
             if kept is None:
@@ -266,6 +268,15 @@ class Provisioner:
                 seen = metadata_of(path for path, _ in kept.trees)
                 write_json(directory / "pin.json", {**dataclasses.asdict(kept), "metadata": seen})
             return kept
+
+    def _offline(self, backend: Backend, wanted: Wanted) -> Resolution:
+        """What an installer makes of what it has downloaded; not kept: an index may know better."""
+        try:
+            return backend.resolve(wanted, self._store.ephemeral(), self._run)
+        except ResolutionError as error:
+            rest = (error.happened or "offline").removeprefix("offline, and ")
+            error.happened = f"offline, and nothing was resolved for them before; {rest}"
+            raise
 
     def _source(self, text: str, editable: bool, wanted: Wanted, build: bool) -> Source:
         path = (self._settings.root / Path(text).expanduser()).resolve()
@@ -386,11 +397,22 @@ class Provisioner:
         cwd: Path | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> str:
-        environ = {**self._settings.installer_environ, **(environ or {})}
-        ended = self._processes.run(args, environ=environ, cwd=cwd)
+        settings = self._settings
+        environ = {**settings.installer_environ, **settings.network_environ, **(environ or {})}
+        ended = self._processes.run(args, environ={**environ, **settings.first_try}, cwd=cwd)
+        if ended.status != 0 and settings.first_try and trouble(ended.output).passes:
+            ended = self._processes.run(args, environ=environ, cwd=cwd)
         if ended.status != 0:
+            asked = indexes(args, environ)
+            told = trouble(ended.output, asked, offline=settings.offline)
             error: CommandError = failure(
-                purpose, ended.command, ended.status, ended.output, hint(ended.output)
+                purpose,
+                ended.command,
+                ended.status,
+                ended.output,
+                told.next_step,
+                told.happened,
+                told.offline,
             )
             raise error
         return ended.stdout
