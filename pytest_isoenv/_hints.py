@@ -1,7 +1,7 @@
 """What an installer's failure was, in our words, and what to do about it.
 
-Installers tell the truth at length, each in its own way, and some of it not at all unless they are
-asked for everything. This module reads what uv and pip write; it decides nothing else.
+Installers tell the truth at length, and each in its own way. This module reads what uv, pip and
+py-rattler write, and knows nothing else.
 """
 
 from __future__ import annotations
@@ -104,6 +104,7 @@ _REQUESTS = tuple(
         r"OSError: (?P<url>)(?P<why>(?:HTTPS?ConnectionPool|Exceeded \d+ redirects).*)",
         r"Failed to download `(?P<url>)(?P<package>[^`]+)`"
         r"(?P<why>(?:\n +cause: .*)*\n +cause: error (?:decoding|reading).*)",
+        r"error sending request for url \((?P<url>[^\s)]+)\)(?P<why>(?:\nCaused by: .*)+)",
     )
 )
 _UNTRUSTED_HOST = "let pip trust the index without HTTPS: PIP_TRUSTED_HOST"
@@ -114,10 +115,13 @@ _NOTHING = re.compile(
     r"|[Tt]here (?:is|are) no versions? of (?P<version>[^\s,]+)"
     r"|satisfies the requirement (\S+).* \(from versions: none\)"
 )
-_OFFLINE = re.compile(r"network was disabled|Network connectivity is disabled")
+_OFFLINE = re.compile(r"network was disabled|Network connectivity is disabled|^offline: ", re.M)
 _NOT_CACHED = re.compile(
     r"Because (\S+) was not found in the cache"
     r"|Failed to download `([^`]+)`\n +cause: Network connectivity is disabled"
+    r"|^offline: GatewayError: no usable repodata cache for (\S+)"
+    r"|^offline: InstallerError: failed to fetch (\S+)",
+    re.M,
 )
 _OTHERS = (
     (("no solution found", "no matching distribution found"), LOOSEN),
@@ -179,14 +183,14 @@ def _of_request(match: re.Match[str], asked: str, lacking: str) -> Trouble:
     index, package = _place(match["url"]) if match["url"] else (asked, "")
     package = package or match.groupdict().get("package", "") or lacking
     why = match["why"]
-    asked_for = f" (asked for {package})" if package else ""
+    question = f"asked for {package}, " if package else ""
     if re.search(r"\b404\b", why):
         return Trouble(f"the index {index} does not have {package}", _GONE)
     if why == "The repository":
         return Trouble(f"pip does not trust the index {index}: it is not HTTPS", _UNTRUSTED_HOST)
     reason, words = _reason(why)
     return Trouble(
-        f"the index {index} {words}{asked_for}", reason.next_step, reason.passes, reason.unreachable
+        f"{question}the index {index} {words}", reason.next_step, reason.passes, reason.unreachable
     )
 
 

@@ -1,30 +1,33 @@
-"""An index that misbehaves on request; ``python -m tests.bad_index`` shows what is said of it.
+"""An index that misbehaves on request, and what is said of it.
 
-With ``--write`` the table in ``docs/reference/index-troubles.md`` is written anew.
+``python -m tests.bad_index`` shows the table of ``docs/reference/index-troubles.md``; with
+``--write`` it is written anew.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import http.server
+import io
 import os
 import re
 import socket
 import ssl
-import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest import mock
 
+from pytest_isoenv.cli.main import main as isoenv
 from tests.packages import Index, make_wheel, repack_runner
 
 PAGE = Path(__file__).parent.parent / "docs" / "reference" / "index-troubles.md"
 BEGIN, END = "<!-- rows: begin -->\n", "<!-- rows: end -->\n"
 BACKENDS = ("uv", "venv")
-#: The package that faults of single files are about.
+#: The package that is asked for; each fault has a version of its own.
 PACKAGE = "lib"
 USER, PASSWORD = "me", "s3cr3t-w0rd"
 
@@ -34,18 +37,31 @@ Handler = http.server.BaseHTTPRequestHandler
 class BadIndex(Index):
     """An index that can be told to misbehave, and to be well again.
 
-    What it serves may be kept for ever, as PyPI says of its files.
+    Its files may be kept for ever, as those of PyPI may.
     """
 
     def __init__(self, wheels: Path) -> None:
         super().__init__(wheels)
         self.fault: Fault | None = None
-        self._server.handle_error = lambda *about: None  # type: ignore[method-assign]
         self._closed = threading.Event()
+        self._servers = [self._server]
+        # Installers hang up when they have seen enough.
+        self._server.handle_error = lambda *about: None  # type: ignore[method-assign]
 
     def answer(self, handler: Handler) -> None:
         if self.fault is None or not self.fault.answer(self, handler):
             super().answer(handler)
+
+    @staticmethod
+    def _send(handler: Handler, data: bytes, kind: str) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Type", kind)
+        handler.send_header("Content-Length", str(len(data)))
+        if kind == "application/zip":
+            handler.send_header("Cache-Control", "max-age=365000000, immutable, public")
+        handler.end_headers()
+        if handler.command == "GET":
+            handler.wfile.write(data)
 
     def send(self, handler: Handler, data: bytes, kind: str) -> None:
         """Answer with these bytes."""
@@ -55,24 +71,32 @@ class BadIndex(Index):
         """Until nobody wants an answer any more."""
         self._closed.wait()
 
-    def file(self, handler: Handler) -> bytes | None:
-        """What is in the file that is asked for, if it is one of the package."""
+    def file(self, handler: Handler) -> Path | None:
+        """The file that is asked for, if it is one of the package."""
         name = handler.path.rpartition("/")[2]
         is_its = name.startswith(f"{PACKAGE}-") and name.endswith(".whl")
-        return (self.wheels / name).read_bytes() if is_its else None
+        return self.wheels / name if is_its else None
 
     @property
     def port(self) -> int:
         return int(self._server.server_port)
 
-    def speak_tls(self) -> None:
+    def listen_with_tls(self) -> str:
+        """The address of the same index, with a certificate that nobody trusts."""
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self._server.RequestHandlerClass)
+        server.handle_error = self._server.handle_error  # type: ignore[method-assign]
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(Path(__file__).with_name("untrusted.pem"))
-        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        self._servers.append(server)
+        return f"https://127.0.0.1:{server.server_port}/simple"
 
     def close(self) -> None:
         self._closed.set()
-        super().close()
+        for server in self._servers:
+            server.shutdown()
+            server.server_close()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +111,11 @@ class Fault:
     answer: Callable[[BadIndex, Handler], bool] = lambda index, handler: False
     url: Callable[[BadIndex], str] = lambda index: index.url
 
+    @property
+    def version(self) -> str:
+        """The version of the package that is asked for."""
+        return f"1.{FAULTS.index(self)}"
+
 
 def _closed_port(index: BadIndex) -> str:
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -95,11 +124,6 @@ def _closed_port(index: BadIndex) -> str:
 
 def _tls(index: BadIndex) -> str:
     return index.url.replace("http:", "https:")
-
-
-def _untrusted(index: BadIndex) -> str:
-    index.speak_tls()
-    return _tls(index)
 
 
 def _never(index: BadIndex, handler: Handler) -> bool:
@@ -132,18 +156,21 @@ def _in_circles(index: BadIndex, handler: Handler) -> bool:
 
 
 def _another_file(index: BadIndex, handler: Handler) -> bool:
-    data = index.file(handler)
-    if data is None:
+    file = index.file(handler)
+    if file is None:
         return False
-    other = make_wheel(index.wheels / "other", PACKAGE, "1.0", modules={"lib.py": "EVIL = 1\n"})
+    version = file.name.split("-")[1]
+    evil = {f"{PACKAGE}.py": "EVIL = 1\n"}
+    other = make_wheel(index.wheels / "other", PACKAGE, version, modules=evil)
     index.send(handler, other.read_bytes(), "application/zip")
     return True
 
 
 def _half_a_file(index: BadIndex, handler: Handler) -> bool:
-    data = index.file(handler)
-    if data is None:
+    file = index.file(handler)
+    if file is None:
         return False
+    data = file.read_bytes()
     handler.send_response(200)
     handler.send_header("Content-Type", "application/zip")
     handler.send_header("Content-Length", str(len(data)))
@@ -164,7 +191,7 @@ FAULTS = (
     Fault("no-such-host", "Its host name has no address", url=lambda i: "https://i.invalid/simple"),
     Fault("slow", "It never answers", _never),
     Fault("no-tls", "It speaks HTTP where HTTPS is asked for", url=_tls),
-    Fault("untrusted", "It shows a certificate that nobody trusts", url=_untrusted),
+    Fault("untrusted", "It shows a certificate that nobody trusts", url=BadIndex.listen_with_tls),
     Fault("401", "401: it does not know us", _status(401)),
     Fault("403", "403: it refuses us", _status(403)),
     Fault("404", "404: it has no such package", _status(404)),
@@ -193,6 +220,7 @@ class Said:
 
     @property
     def next_step(self) -> str:
+        """The line that says what to do."""
         return self._found(r"^next step: (.*)")
 
     def _found(self, pattern: str) -> str:
@@ -202,82 +230,126 @@ class Said:
 
 def _steady(text: str) -> str:
     """Without what is another one each time."""
-    return re.sub(r"127\.0\.0\.1:\d+", "HOST", text).replace("i.invalid", "HOST")
+    text = re.sub(r"https?://(127\.0\.0\.1:\d+|i\.invalid)", "https://packages.example.com", text)
+    text = re.sub(rf"\b{PACKAGE}(==|-)1\.\d+", rf"{PACKAGE}\g<1>1.0", text)
+    # Installers ask for several packages at once.
+    return text.replace("asked for pytest,", f"asked for {PACKAGE},")
 
 
+class Bench:
+    """A project, a cache and the installers' caches, in a directory: for any number of trials."""
+
+    def __init__(self, directory: Path, backend: str) -> None:
+        self._directory = directory
+        self._backend = backend
+        self._wheels = directory / "wheels"
+        repack_runner(self._wheels)
+        for fault in FAULTS:
+            make_wheel(self._wheels, PACKAGE, fault.version)
+
+    @contextlib.contextmanager
+    def trial(self, fault: Fault) -> Iterator[Trial]:
+        """An index with a fault, and somebody who asks it."""
+        index = BadIndex(self._wheels)
+        project = self._directory / fault.name
+        project.mkdir(exist_ok=True)
+        wanted = f"wanted: {{dependencies: [{PACKAGE}=={fault.version}]}}"
+        declared = f"environments: {{base: {{backend: {self._backend}}}, {wanted}}}\n"
+        (project / "isoenv.yaml").write_text(declared)
+        try:
+            index.fault = fault
+            yield Trial(index, fault.url(index), project, self._directory / "caches")
+        finally:
+            index.close()
+
+
+@dataclasses.dataclass
 class Trial:
-    """A project, a cache and an installer of its own, with an index that may misbehave."""
+    """One project and its index."""
 
-    def __init__(self, index: BadIndex, backend: str, directory: Path) -> None:
-        self.index = index
-        self.directory = directory
-        (directory / "project").mkdir()
-        declared = f"base: {{backend: {backend}}}\n  wanted: {{dependencies: [{PACKAGE}==1.0]}}"
-        (directory / "project" / "isoenv.yaml").write_text(f"environments:\n  {declared}\n")
-        self.url = index.url
+    index: BadIndex
+    url: str
+    project: Path
+    caches: Path
 
-    def build(self, *options: str, **variables: str) -> Said:
-        """``isoenv build``, with the index where it is said to be."""
-        command = [sys.executable, "-m", "pytest_isoenv", "build", "wanted", *options]
-        ended = subprocess.run(
-            command,
-            cwd=self.directory / "project",
-            env={**self._environ(), **variables},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        return Said(ended.returncode, ended.stdout)
+    def build(self, *options: str, patient: bool = False) -> Said:
+        """``isoenv build``, and what it says.
 
-    def _environ(self) -> Mapping[str, str]:
+        Where it is not ``patient``, what passes is not waited for: that takes seconds.
+        """
+        arguments = ["build", "wanted", "--rootdir", str(self.project), *options]
+        retries = {} if patient else {"UV_HTTP_RETRIES": "0", "PIP_RETRIES": "0"}
+        environ = {**self._environ(), **retries}
+        with (
+            mock.patch.dict(os.environ, environ, clear=True),
+            contextlib.redirect_stderr(io.StringIO()) as said,
+            contextlib.redirect_stdout(said),
+        ):
+            status = isoenv(arguments)
+        return Said(status, said.getvalue())
+
+    def mend(self) -> None:
+        """From now on the index is well."""
+        self.index.fault = None
+        self.url = self.index.url
+
+    def _environ(self) -> dict[str, str]:
         url = self.url.replace("://", f"://{USER}:{PASSWORD}@")
-        system = ("PATH", "HOME", "TMPDIR", "SYSTEMROOT", "PYTHONPATH")
+        system = ("PATH", "HOME", "TMPDIR", "SYSTEMROOT")
         return {
             **{name: os.environ[name] for name in system if name in os.environ},
-            "XDG_CACHE_HOME": str(self.directory / "cache"),
-            "UV_CACHE_DIR": str(self.directory / "uv"),
-            "PIP_CACHE_DIR": str(self.directory / "pip"),
+            "XDG_CACHE_HOME": str(self.caches),
+            "UV_CACHE_DIR": str(self.caches / "uv"),
+            "PIP_CACHE_DIR": str(self.caches / "pip"),
+            "UV_PYTHON_DOWNLOADS": "never",
             "UV_DEFAULT_INDEX": url,
             "PIP_INDEX_URL": url,
             "UV_HTTP_TIMEOUT": "1",
             "PIP_TIMEOUT": "1",
-            # No second try of what may pass: it takes seconds.
-            "UV_HTTP_RETRIES": "0",
-            "PIP_RETRIES": "0",
         }
 
 
-@contextmanager
-def trial(fault: Fault | None, backend: str, wheels: Path, directory: Path) -> Iterator[Trial]:
-    """A trial whose index has this fault."""
-    index = BadIndex(wheels)
-    try:
-        found = Trial(index, backend, directory)
-        if fault is not None:
-            index.fault = fault
-            found.url = fault.url(index)
-        yield found
-    finally:
-        index.close()
+def rows(fault: Fault, said: dict[str, Said]) -> list[str]:
+    """The rows of a fault; backends that say the same share one."""
+    by_words: dict[tuple[str, str], list[str]] = {}
+    for backend, one in said.items():
+        by_words.setdefault((one.what, one.next_step), []).append(backend)
+    return [
+        f"| {fault.words} | {' and '.join(backends)} | {what} | {next_step} |"
+        for (what, next_step), backends in by_words.items()
+    ]
 
 
-def make_wheels(directory: Path) -> Path:
-    """What the index serves."""
-    repack_runner(directory)
-    make_wheel(directory, PACKAGE, "1.0")
-    return directory
+def rows_of_page() -> list[str]:
+    """The rows that the page has."""
+    table = PAGE.read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0]
+    return table.splitlines()[2:]
+
+
+def _write(lines: list[str]) -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    before, _, rest = text.partition(BEGIN)
+    table = "".join(f"{line}\n" for line in [*_HEAD, *lines])
+    PAGE.write_text(before + BEGIN + table + END + rest.partition(END)[2], encoding="utf-8")
+
+
+_HEAD = ("| The index | Backend | What is said | Next step |", "|---|---|---|---|")
 
 
 def main(arguments: list[str]) -> None:
+    """Try every fault, and show the table or write it."""
+    said: dict[Fault, dict[str, Said]] = {fault: {} for fault in FAULTS}
     with tempfile.TemporaryDirectory() as scratch:
-        wheels = make_wheels(Path(scratch, "wheels"))
-        for fault in FAULTS:
-            for backend in BACKENDS:
-                directory = Path(scratch, f"{fault.name}-{backend}")
-                directory.mkdir()
-                with trial(fault, backend, wheels, directory) as one:
-                    said = one.build()
-                    print(f"=== {fault.name} {backend} {said.status}\n{said.what}\n{said.next_step}")
+        for backend in BACKENDS:
+            bench = Bench(Path(scratch, backend), backend)
+            for fault in FAULTS:
+                with bench.trial(fault) as trial:
+                    said[fault][backend] = trial.build()
+    lines = [line for fault in FAULTS for line in rows(fault, said[fault])]
+    if "--write" in arguments:
+        _write(lines)
+    else:
+        print(*_HEAD, *lines, sep="\n")
 
 
 if __name__ == "__main__":
