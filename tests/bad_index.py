@@ -90,7 +90,7 @@ class BadIndex(Index):
         server.socket = context.wrap_socket(server.socket, server_side=True)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         self._servers.append(server)
-        return f"https://127.0.0.1:{server.server_port}/simple"
+        return f"https://localhost:{server.server_port}/simple"
 
     def close(self) -> None:
         self._closed.set()
@@ -123,7 +123,7 @@ def _closed_port(index: BadIndex) -> str:
 
 
 def _tls(index: BadIndex) -> str:
-    return index.url.replace("http:", "https:")
+    return f"https://localhost:{index.port}/simple"
 
 
 def _never(index: BadIndex, handler: Handler) -> bool:
@@ -230,7 +230,11 @@ class Said:
 
 def _steady(text: str) -> str:
     """Without what is another one each time."""
-    text = re.sub(r"https?://(127\.0\.0\.1:\d+|i\.invalid)", "https://packages.example.com", text)
+    text = re.sub(
+        r"https?://(127\.0\.0\.1:\d+|localhost:\d+|i\.invalid)",
+        "https://packages.example.com",
+        text,
+    )
     text = re.sub(rf"\b{PACKAGE}(==|-)1\.\d+", rf"{PACKAGE}\g<1>1.0", text)
     # Installers ask for several packages at once.
     return text.replace("asked for pytest,", f"asked for {PACKAGE},")
