@@ -102,6 +102,7 @@ FIELDS: Mapping[str, tuple[str, Callable[[Any, Surroundings], Any]]] = {
     "extra-indexes": ("extra_indexes", _values.read_urls),
     "find-links": ("find_links", _values.read_links),
     "exclude-newer": ("exclude_newer", _values.read_moment),
+    "max-age": ("max_age", _values.read_max_age),
     "extras": ("extras", _values.read_extras),
     "project": ("project", _values.read_project),
     "local": ("local", _values.read_paths),

@@ -33,6 +33,7 @@ print(json.dumps({
     "real_path": real,
     "interpreter_file": [os.stat(real).st_size, os.stat(real).st_mtime_ns],
     "installed": {path: sorted(set(os.listdir(path)) - {"__pycache__"}) for path in paths},
+    "stdlib": os.__file__,
     "packages": packages,
     "suffixes": EXTENSION_SUFFIXES,
     "own": sorted({dist.metadata["Name"] for dist in distributions(path=list(paths))}),

@@ -123,6 +123,7 @@ _NOT_CACHED = re.compile(
     r"|^offline: InstallerError: failed to fetch (\S+)",
     re.M,
 )
+_NO_ROOM = re.compile(r"no space left on device|os error 28\b|disk quota exceeded", re.I)
 _OTHERS = (
     (("no solution found", "no matching distribution found"), LOOSEN),
     (
@@ -134,6 +135,9 @@ _OTHERS = (
 
 def trouble(output: str, indexes: Sequence[str] = (), *, offline: bool = False) -> Trouble:
     """What an installer's words tell; ``indexes`` are those that it was to ask, if not offline."""
+    if _NO_ROOM.search(output):
+        room = "make room on the disk that it names: isoenv prune does so in the cache"
+        return Trouble("", room)
     nothing = _NOTHING.search(output)
     lacking = _first(nothing) if nothing else ""
     if _OFFLINE.search(output) or (offline and nothing):

@@ -18,6 +18,9 @@ from typing import IO, Any, NoReturn
 
 from pytest_isoenv._redact import redact
 
+#: The variable that tells the processes of a run from all others.
+MARK = "PYTEST_ISOENV_RUN"
+
 
 @dataclasses.dataclass(frozen=True)
 class Finished:
@@ -39,9 +42,13 @@ class Cancelled(Exception):
 
 
 class Processes:
-    """The commands of one run; :meth:`stop` ends those that run and refuses new ones."""
+    """The commands of one run; :meth:`stop` ends those that run and refuses new ones.
 
-    def __init__(self) -> None:
+    ``mark`` stands in their variables: what a run leaves that was killed can be told by it.
+    """
+
+    def __init__(self, mark: str = "") -> None:
+        self._mark = {MARK: mark} if mark else {}
         self._lock = threading.Lock()
         self._running: set[subprocess.Popen[bytes]] = set()
         self._stopped = False
@@ -82,7 +89,7 @@ class Processes:
                 raise Cancelled
             popen = subprocess.Popen(
                 argv,
-                env=environ,
+                env={**environ, **self._mark},
                 cwd=cwd,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
@@ -13,28 +15,38 @@ from typing import Any
 
 from packaging.utils import canonicalize_name
 
-from pytest_isoenv import _compiled, _layers, _locks
+from pytest_isoenv import _compiled, _layers, _locks, _soundness
 from pytest_isoenv._backends import uv
+from pytest_isoenv._backends.records import told
 from pytest_isoenv._files import (
     content_digest,
     metadata_digest,
-    read_json,
     write_atomically,
-    write_json,
 )
 from pytest_isoenv._finish import FINISH
 from pytest_isoenv._hints import LOOSEN, indexes, trouble
 from pytest_isoenv._interpreters import Interpreters
 from pytest_isoenv._process import Processes
+from pytest_isoenv._resolutions import (
+    NOT_ASKED,
+    could_not_ask,
+    dated,
+    is_too_old,
+    kept_in,
+    served,
+    was_tried,
+    written,
+)
 from pytest_isoenv._settings import Settings
-from pytest_isoenv._store import Check, Entry, Store, used
-from pytest_isoenv._wanted import intent_of, metadata_of, wanted_of
+from pytest_isoenv._steps import reached
+from pytest_isoenv._store import Check, Entry, Store, manifest_in, used
+from pytest_isoenv._tidy import tidy
+from pytest_isoenv._wanted import intent_of, wanted_of
 from pytest_isoenv._wheels import NotBuilt, built, wheel_of
-from pytest_isoenv.backend import Backend, Finding, Run, Wanted
+from pytest_isoenv.backend import Backend, Damage, Finding, Run, Wanted
 from pytest_isoenv.environment import Environment, activated, python_of
 from pytest_isoenv.errors import BrokenEnvironment, CommandError, ResolutionError
 from pytest_isoenv.pinned import (
-    Foreign,
     Interpreter,
     PinnedEnv,
     Resolution,
@@ -64,6 +76,12 @@ class Outlook:
     changes: str = ""
 
     @property
+    def outdated(self) -> bool:
+        """Whether it is older than its ``max-age``, and so will be resolved anew."""
+        pinned = self.pinned
+        return pinned is not None and is_too_old(pinned.resolved, pinned.spec.max_age)
+
+    @property
     def python(self) -> tuple[str, str] | None:
         """The version and the path of its Python; None for one that it brings when it is built."""
         if self.entry is not None:
@@ -88,10 +106,14 @@ class Provisioner:
         self._settings = settings
         self._backends = {backend.name: backend for backend in backends}
         self._notify = notify
-        self._processes = Processes()
         self._store = Store(settings.cache)
         self._fresh = Store(settings.shared) if settings.shared else None
-        self._interpreters = Interpreters(settings, self._processes, self._store.interpreters)
+        # Where what goes with the run is made; a cache that is only read is no place for it.
+        self._scratch = self._store if self._store.writable else Store(settings.scratch)
+        self._processes = Processes(self._scratch.run)
+        self._interpreters = Interpreters(
+            settings, self._processes, self._store.interpreters, self._store.note
+        )
         self._lock = threading.Lock()
         self._locks: dict[EnvSpec, threading.Lock] = {}
         self._ready: dict[EnvSpec, Environment] = {}
@@ -103,13 +125,21 @@ class Provisioner:
         self._processes.stop()
 
     def close(self) -> None:
-        """Remove what was ephemeral."""
-        self._store.close()
+        """Give back what was used, and remove what was ephemeral."""
+        for store in filter(None, {self._store, self._scratch, self._fresh}):
+            store.close()
+        if self._ready and not self._processes.stopped:
+            tidy(Store(self._settings.cache))
 
     @cached_property
     def shared(self) -> Path:
         """Where other processes of this run may keep ephemeral environments until it is over."""
-        return self._store.ephemeral()
+        return self._scratch.ephemeral()
+
+    @property
+    def run(self) -> str:
+        """What tells this run from all others; its processes bear it."""
+        return self._scratch.run
 
     def environment(self, name: EnvName, spec: EnvSpec) -> Environment:
         """The environment for a request, cached or built now.
@@ -137,7 +167,7 @@ class Provisioner:
         wanted = wanted_of(spec, interpreter, self._settings, packages)
         intent = intent_of(backend, wanted)
         directory = self._store.kept_resolution(intent)
-        kept = _kept(directory)
+        kept = kept_in(directory)
         if kept is None:
             return Outlook(interpreter)
         try:
@@ -165,7 +195,44 @@ class Provisioner:
     def check(self, backend: str, directory: Path, facts: Mapping[str, Any]) -> str | None:
         """Why a finished environment cannot be used any more; None if it can."""
         known = self._backends.get(backend)
-        return known.check(directory, facts) or _compiled.changed(facts) if known else None
+        return _soundness.glance(known, directory, facts) if known else None
+
+    def examine(self, backend: str, directory: Path, facts: Mapping[str, Any]) -> list[Damage]:
+        """Everything in a finished environment that is not as it was installed."""
+        known = self._backends.get(backend)
+        return _soundness.examine(known, directory, facts) if known else []
+
+    def forget(self, backend: str, directory: Path, damages: Iterable[Damage]) -> None:
+        """Let the next build take nothing from where this damage may have come from."""
+        _soundness.forget(self._backends[backend], directory, damages, self._run)
+
+    def doubt(self, environment: Environment) -> str:
+        """What is damaged in an environment where nothing works, or beneath it; empty if nothing.
+
+        It is built again when it is wanted next, by this run as well.
+        """
+        manifest = manifest_in(environment.path.parent)
+        if manifest is None:
+            return ""  # it is of this run alone
+        beneath = [text for name, text in manifest["inputs"].items() if name.startswith("layer ")]
+        places = [environment.path, *(Path(text.partition(" ")[2]) for text in beneath)]
+        found = "; ".join(filter(None, map(self._condemned, places)))
+        if found:
+            with self._lock:
+                self._ready.clear()
+        return found
+
+    def _condemned(self, directory: Path) -> str:
+        manifest = manifest_in(directory.parent)
+        if manifest is None or manifest["directory"] != directory.name:
+            return ""
+        backend, facts = manifest["inputs"].get("backend", ""), manifest["facts"]
+        reason = self.check(backend, directory, facts)
+        damages = [] if reason else self.examine(backend, directory, facts)
+        if reason or damages:
+            self.forget(backend, directory, damages)
+            self._store.condemn(directory)
+        return reason or told(damages)
 
     def _provision(self, name: EnvName, spec: EnvSpec) -> Environment:
         interpreter = self.interpreter_for(spec)
@@ -200,7 +267,7 @@ class Provisioner:
         _layers.check(spec, interpreter, layers)
         wanted = wanted_of(spec, interpreter, self._settings, _layers.packages(layers))
         python = _locks.lowest_python(spec, wanted.root, interpreter)
-        directory = self._store.ephemeral()
+        directory = self._scratch.ephemeral()
         # Whatever installs it later: there is one way to lock.
         text, trees = uv.lock(wanted, directory, self._run, python=python, old=old, upgrade=upgrade)
         return _locks.marked(text, _locks.inputs_of(spec, wanted.root, trees))
@@ -244,35 +311,72 @@ class Provisioner:
             tuple(sources),
             _layers.beneath(layers),
             resolution.foreign,
+            resolution.resolved,
+            resolution.note,
         )
 
     def _resolution(self, name: EnvName, backend: Backend, wanted: Wanted) -> Resolution:
         store = self._store_for(wanted.spec)
-        if store is None:
-            self._notify(name)
-            return backend.resolve(wanted, self._store.ephemeral(), self._run)
         intent = intent_of(backend, wanted)
         anew = self._settings.upgrade and store is self._store
-        kept = None if anew else _kept(store.kept_resolution(intent))
-        if kept is not None:
+        kept = None if anew or store is None else kept_in(store.kept_resolution(intent))
+        if store is not None and kept is not None:
             used(store.kept_resolution(intent))
-            return kept
+            still = self._young_enough(kept, wanted.spec, store)
+            if still is not None:
+                return still
         self._notify(name)
         if self._settings.offline:
             return self._offline(backend, wanted)
+        if store is None or not store.writable:
+            return dated(self._resolve(backend, wanted, self._scratch.ephemeral()))
         with store.resolution(intent) as directory:
-            kept = None if anew else _kept(directory)
-            if kept is None:
-                directory.mkdir(parents=True, exist_ok=True)
-                kept = backend.resolve(wanted, directory, self._run)
-                seen = metadata_of(path for path, _ in kept.trees)
-                write_json(directory / "pin.json", {**dataclasses.asdict(kept), "metadata": seen})
+            # Meanwhile another process may have done it.
+            kept = None if anew else kept_in(directory)
+            still = self._young_enough(kept, wanted.spec, store) if kept else None
+            return still or self._resolve_into(store, directory, backend, wanted, kept)
+
+    def _young_enough(self, kept: Resolution, spec: EnvSpec, store: Store) -> Resolution | None:
+        """What was resolved, if it may be used, or cannot be resolved anew; else None."""
+        # What this run alone has made is of today.
+        max_age = spec.max_age if store is self._store else None
+        if max_age is None or not is_too_old(kept.resolved, max_age):
             return kept
+        why = "the cache cannot be written to" if not store.writable else ""
+        why = why or (NOT_ASKED if was_tried(kept) or self._settings.offline else "")
+        return replace(kept, note=served(kept, max_age, why)) if why else None
+
+    def _resolve_into(
+        self,
+        store: Store,
+        directory: Path,
+        backend: Backend,
+        wanted: Wanted,
+        old: Resolution | None,
+    ) -> Resolution:
+        """Resolve, and keep it; where no index can be asked, what is old will do."""
+        directory.mkdir(parents=True, exist_ok=True)
+        try:
+            made = dated(self._resolve(backend, wanted, directory))
+        except ResolutionError as error:
+            max_age = wanted.spec.max_age
+            if old is None or max_age is None or not could_not_ask(error):
+                raise
+            store.write(directory / "pin.json", written(replace(old, tried=time.time())))
+            return replace(old, note=served(old, max_age, NOT_ASKED))
+        reached("keep the resolution", directory)
+        store.write(directory / "pin.json", written(made))
+        return made
+
+    def _resolve(self, backend: Backend, wanted: Wanted, directory: Path) -> Resolution:
+        reached("resolve", directory)
+        with self._scratch.room():
+            return backend.resolve(wanted, directory, self._run)
 
     def _offline(self, backend: Backend, wanted: Wanted) -> Resolution:
         """What an installer makes of what it has downloaded; not kept: an index may know better."""
         try:
-            return backend.resolve(wanted, self._store.ephemeral(), self._run)
+            return dated(self._resolve(backend, wanted, self._scratch.ephemeral()))
         except ResolutionError as error:
             rest = (error.happened or "offline").removeprefix("offline, and ")
             error.happened = f"offline, and nothing was resolved for them before; {rest}"
@@ -292,30 +396,35 @@ class Provisioner:
             build_wheel(path, wanted, directory, self._building(directory))
 
         store = self._store_for(wanted.spec)
-        if store is None:
-            wheel = built(into, self._store.ephemeral())
-        else:
+        if store is not None and (store.writable or not build):
             wheel = wheel_of(store, digest, wanted.interpreter, into if build else None)
+        else:
+            wheel = built(into, self._scratch.ephemeral())
         return Source(str(path), wheel.digest, wheel=str(wheel.path))
 
     # PinnedEnv -> EnvKey -> directory
 
     def _enter(self, name: EnvName, pinned: PinnedEnv, layers: Sequence[Environment]) -> Entry:
         def build(directory: Path) -> Mapping[str, Any]:
+            _soundness.refuse(directory)
             self._notify(name)
             facts = self._create(pinned, directory)
             _layers.refuse_overlaps(facts["own"], layers)
             return facts
 
         store = self._store_for(pinned.spec)
-        if store is None:
-            return self._store.throw_away(build)
+        if store is not None and not store.writable:
+            hit, _ = store.look(pinned.key(), self._check_of(pinned.spec.backend))
+            if hit is not None:
+                return hit
+        if store is None or not store.writable:
+            return self._scratch.throw_away(build)
         entry = store.ensure(
             pinned.key(),
             pinned.key_inputs(),
             label=self._label(name),
             build=build,
-            check=self._check_of(pinned.spec.backend),
+            check=self._check_before_use(pinned.spec.backend),
         )
         return entry if store is self._store else replace(entry, provisioned="ephemeral")
 
@@ -325,6 +434,15 @@ class Provisioner:
     def _check_of(self, backend: str) -> Check:
         return lambda entry: self.check(backend, entry.directory, entry.facts)
 
+    def _check_before_use(self, backend: str) -> Check:
+        """The same; but what cannot be built again in safety is an error."""
+
+        def check(entry: Entry) -> str | None:
+            _soundness.refuse(entry.directory)
+            return self.check(backend, entry.directory, entry.facts)
+
+        return check
+
     def _is_ephemeral(self, spec: EnvSpec) -> bool:
         return self._settings.refresh or spec.refresh
 
@@ -333,9 +451,7 @@ class Provisioner:
         return self._fresh if self._is_ephemeral(spec) else self._store
 
     def _create(self, pinned: PinnedEnv, directory: Path) -> Mapping[str, Any]:
-        run = self._building(self._store.ephemeral()) if pinned.sources else self._run
-        self._backends[pinned.spec.backend].create(pinned, directory, run)
-        facts = self._finish(directory, [layer.path for layer in pinned.beneath])
+        facts = self._undamaged(pinned, directory)
         if pinned.interpreter is not None and facts["python"] != pinned.interpreter.version:
             built_with = f"Python {facts['python']}, not {pinned.interpreter.version}"
             raise BrokenEnvironment(str(directory), f"it was built with {built_with}")
@@ -343,6 +459,29 @@ class Provisioner:
             raise BrokenEnvironment(str(directory), "pytest is not installed in it")
         trees = [source.path for source in pinned.sources if source.editable]
         return {**facts, "compiled": _compiled.modules(trees, facts["suffixes"])}
+
+    def _undamaged(self, pinned: PinnedEnv, directory: Path) -> dict[str, Any]:
+        """Build it; if the installer had kept damaged files, once more without them."""
+        backend = self._backends[pinned.spec.backend]
+        facts = self._filled(pinned, directory)
+        damages = _soundness.examine(backend, directory, facts, thoroughly=False)
+        if damages and _soundness.forget(backend, directory, damages, self._run):
+            shutil.rmtree(directory)
+            directory.mkdir()
+            facts = self._filled(pinned, directory)
+            damages = _soundness.examine(backend, directory, facts, thoroughly=False)
+        if damages:
+            reason = f"it was only just built, and {told(damages)}"
+            raise BrokenEnvironment(str(directory), reason)
+        return facts
+
+    def _filled(self, pinned: PinnedEnv, directory: Path) -> dict[str, Any]:
+        run = self._building(self._scratch.ephemeral()) if pinned.sources else self._run
+        reached("create", directory)
+        self._backends[pinned.spec.backend].create(pinned, directory, run)
+        reached("finish", directory)
+        facts = self._finish(directory, [layer.path for layer in pinned.beneath])
+        return facts | _soundness.noted(directory, facts)
 
     def _finish(self, directory: Path, beneath: Sequence[str]) -> dict[str, Any]:
         answer = self._processes.run(
@@ -375,6 +514,8 @@ class Provisioner:
             why=entry.why,
             environ=environ,
             spec=pinned.spec,
+            resolved=pinned.resolved,
+            note=pinned.note,
         )
 
     def _building(self, scratch: Path) -> Run:
@@ -399,6 +540,7 @@ class Provisioner:
     ) -> str:
         settings = self._settings
         environ = {**settings.installer_environ, **settings.network_environ, **(environ or {})}
+        reached("run a command", purpose)
         ended = self._processes.run(args, environ={**environ, **settings.first_try}, cwd=cwd)
         if ended.status != 0 and settings.first_try and trouble(ended.output).passes:
             ended = self._processes.run(args, environ=environ, cwd=cwd)
@@ -416,13 +558,3 @@ class Provisioner:
             )
             raise error
         return ended.stdout
-
-
-def _kept(directory: Path) -> Resolution | None:
-    """What was resolved, if all source trees that it found still ask for the same."""
-    pin = read_json(directory / "pin.json")
-    if not pin or metadata_of(path for path, _ in pin["trees"]) != pin.get("metadata", {}):
-        return None
-    foreign = tuple(Foreign(**fields) for fields in pin.get("foreign", []))
-    trees = tuple((path, editable) for path, editable in pin["trees"])
-    return Resolution(tuple(pin["pylocks"]), trees, foreign)

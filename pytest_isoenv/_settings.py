@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
+import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -134,7 +135,7 @@ class Settings:
     ephemeral; with ``upgrade`` kept resolutions are made anew; with ``offline`` nothing asks the
     network. ``outputs`` are files that the run writes, and so no part of what it tests. ``shared``
     is where the processes of one run keep ephemeral environments together; None where a process
-    has its own.
+    has its own. ``scratch`` is a place for what cannot be in the cache, as nobody can write there.
     """
 
     root: Path
@@ -147,6 +148,7 @@ class Settings:
     timeout: float | None = None
     shared: Path | None = None
     offline: bool = False
+    scratch: Path = dataclasses.field(default_factory=lambda: _scratch())
 
     @property
     def addopts(self) -> str:
@@ -217,7 +219,7 @@ def gather(
         raise ConfigError([Problem("--env-offline", what)])
     return Settings(
         root=root,
-        cache=(cache or platformdirs.user_cache_path("pytest-isoenv")).absolute(),
+        cache=cache.absolute() if cache else _cache(),
         jobs=jobs or usable_cpus(),
         refresh=refresh,
         upgrade=upgrade,
@@ -227,6 +229,23 @@ def gather(
         shared=shared,
         offline=offline,
     )
+
+
+def _cache() -> Path:
+    """Where the platform keeps a user's caches; a user without a home has it among temporary files.
+
+    What a service runs as may have no home directory, or one that is not there.
+    """
+    usual = platformdirs.user_cache_path("pytest-isoenv")
+    there = next((path for path in (usual, *usual.parents) if path.exists()), Path())
+    can_be_made = usual.is_absolute() and there.is_dir() and os.access(there, os.W_OK)
+    return usual if there == usual or can_be_made else _scratch()
+
+
+def _scratch() -> Path:
+    """A place of this user's own among temporary files."""
+    user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
+    return Path(tempfile.gettempdir()).absolute() / f"pytest-isoenv-{user}"
 
 
 def usable_cpus() -> int:

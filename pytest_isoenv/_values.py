@@ -18,12 +18,14 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
+from pytest_isoenv import _spans
 from pytest_isoenv._files import with_named_files
 from pytest_isoenv._python_request import names_a_path
 from pytest_isoenv._reading import UnreadableError, read_yaml
 from pytest_isoenv._redact import redact
 from pytest_isoenv.pinned import parse_pylock
 from pytest_isoenv.spec import (
+    NEVER,
     PROJECT_CHOICES,
     is_path,
     package_of_match_spec,
@@ -33,10 +35,6 @@ _T = TypeVar("_T")
 
 # What an environment.yml may have; a name and a prefix are for conda's own commands.
 _CONDA_KEYS = frozenset({"name", "prefix", "channels", "dependencies"})
-
-# A span of time as uv writes it, or as ISO 8601 does.
-_SPAN = re.compile(r"P(\d+[YMWD])+|\d+ ?(hours?|days?|weeks?|months?|years?)")
-
 
 _Parsed = TypeVar("_Parsed")
 
@@ -369,11 +367,29 @@ def read_moment(value: Any, around: Surroundings) -> str:
     try:
         datetime.datetime.fromisoformat(re.sub("Z$", "+00:00", text))
     except ValueError:
-        if not _SPAN.fullmatch(text):
+        if not _spans.is_span(text):
             raise InvalidValueError(
                 f"{text!r} is neither a date such as '2026-01-31', a moment such as "
                 f"'2026-01-31T12:00:00Z', nor a span such as '30 days'"
             ) from None
+    return text
+
+
+def read_max_age(value: Any, around: Surroundings) -> str:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        raise InvalidValueError(f"{value!r} has no unit; write days, for instance, as '{value}d'")
+    text = _text(value, around)
+    if text == NEVER:
+        return text
+    if not _spans.is_span(text):
+        raise InvalidValueError(
+            f"{text!r} is neither a span of time such as '30d', '12 hours' or 'P30D', nor {NEVER!r}"
+        )
+    if not _spans.days_of(text):
+        raise InvalidValueError(
+            f"{text!r} is no time at all; refresh: true builds an environment from scratch each "
+            f"time, and --env-upgrade resolves anew"
+        )
     return text
 
 

@@ -13,6 +13,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
+from pytest_isoenv import _spans
 from pytest_isoenv._files import content_digest, metadata_digest, with_named_files
 from pytest_isoenv._settings import Settings
 from pytest_isoenv.backend import OLDEST_PYTEST, Backend, Wanted
@@ -122,17 +123,11 @@ def newest_upload(text: str | None, now: datetime.datetime) -> str | None:
     if re.fullmatch(r"[\d-]+", text):
         moment = datetime.datetime.fromisoformat(text).replace(tzinfo=datetime.timezone.utc)
         return _rfc3339(moment + datetime.timedelta(days=1))
-    span = re.findall(r"(\d+) ?([A-Za-z])", text)
-    if "-" not in text and span:
-        days = sum(int(count) * _DAYS[unit.upper()] for count, unit in span)
+    if _spans.is_span(text):
         midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-        return _rfc3339(midnight - datetime.timedelta(days=days))
+        return _rfc3339(midnight - datetime.timedelta(days=_spans.days_of(text)))
     moment = datetime.datetime.fromisoformat(re.sub("Z$", "+00:00", text))
     return _rfc3339(moment.astimezone(datetime.timezone.utc) if moment.tzinfo else moment)
-
-
-# What a unit of a span is in days, by its first letter; as uv counts months and years.
-_DAYS = {"H": 1 / 24, "D": 1, "W": 7, "M": 30, "Y": 365}
 
 
 def _rfc3339(moment: datetime.datetime) -> str:

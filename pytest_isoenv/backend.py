@@ -63,6 +63,23 @@ class Finding:
     mend: str = ""
 
 
+@dataclasses.dataclass(frozen=True)
+class Damage:
+    """A file of an environment that is not as it was installed.
+
+    ``path`` starts from the environment's directory; ``package`` is the distribution that it
+    belongs to, or empty.
+    """
+
+    path: str
+    what: str
+    package: str = ""
+
+    def __str__(self) -> str:
+        of = f" of {self.package}" if self.package else ""
+        return f"{self.path}{of} {self.what}"
+
+
 class Run(Protocol):
     """Runs an installer's command with the variables an installer may see.
 
@@ -89,6 +106,12 @@ class Backend(Protocol):
 
     It may have a function ``diagnose(environ, run)`` as well, which gives a :class:`Finding` for
     everything that it needs (its program, its indexes): ``isoenv doctor`` shows them.
+
+    ``examine(directory, facts, *, thoroughly)`` may give every :class:`Damage` of a finished
+    environment, found by looking at each file; without ``thoroughly`` sizes will do. It is asked
+    by ``isoenv doctor --deep``, and after every build. ``forget(directory, packages, run)`` may
+    drop what the installer keeps of these packages: files of an environment can be hard links to
+    it, so what was damaged here is damaged there.
     """
 
     name: str

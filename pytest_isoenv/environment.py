@@ -31,6 +31,8 @@ class Environment:
         why: what made building necessary, where something changed; else empty.
         environ: the variables that its processes run with.
         spec: the request that it answers.
+        resolved: when its packages were resolved, in seconds since the epoch; None if nobody knows.
+        note: what there is to say of that, or empty.
     """
 
     name: EnvName
@@ -44,6 +46,8 @@ class Environment:
     why: str
     environ: Mapping[str, str] = dataclasses.field(repr=False)
     spec: EnvSpec = dataclasses.field(repr=False)
+    resolved: float | None = None
+    note: str = ""
 
     def run(self, args: Sequence[Any], **options: Any) -> subprocess.CompletedProcess[Any]:
         """Run a command in the environment; :func:`subprocess.run` with its ``PATH`` and variables.

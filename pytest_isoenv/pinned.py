@@ -137,12 +137,17 @@ class Foreign:
 class Resolution:
     """What resolving gave: PEP 751 documents, and the local trees that requirements named.
 
-    ``foreign`` are the packages of a backend that has others than Python's.
+    ``foreign`` are the packages of a backend that has others than Python's. ``resolved`` is when
+    it was made (seconds since the epoch; None if nobody knows), and ``tried`` when it could not be
+    made anew. ``note`` is what users should know about its being used.
     """
 
     pylocks: tuple[str, ...]
     trees: tuple[tuple[str, bool], ...] = ()
     foreign: tuple[Foreign, ...] = ()
+    resolved: float | None = None
+    tried: float | None = None
+    note: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,7 +163,8 @@ class Beneath:
 class PinnedEnv:
     """An environment with nothing left open: the same pins give the same content anywhere.
 
-    ``interpreter`` is None where the environment brings its own, as one of ``foreign``.
+    ``interpreter`` is None where the environment brings its own, as one of ``foreign``. When it
+    was resolved, and what there is to say of that, makes no other environment of it.
     """
 
     spec: EnvSpec
@@ -167,6 +173,8 @@ class PinnedEnv:
     sources: tuple[Source, ...]
     beneath: tuple[Beneath, ...] = ()
     foreign: tuple[Foreign, ...] = ()
+    resolved: float | None = dataclasses.field(default=None, compare=False)
+    note: str = dataclasses.field(default="", compare=False)
 
     @property
     def base(self) -> Interpreter:

@@ -355,7 +355,7 @@ def pytest_report_teststatus(report: pytest.TestReport | pytest.CollectReport) -
 def pytest_report_header(config: pytest.Config) -> list[str]:
     """What is declared, and where the cache is."""
     run = config.stash.get(_RUN, None)
-    return [run.header()] if run is not None else []
+    return run.header() if run is not None else []
 
 
 def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
@@ -363,7 +363,7 @@ def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
     run = config.stash.get(_RUN, None)
     if run is None or run.announced or config.get_verbosity() < 0:
         return []
-    return [run.header()]
+    return run.header()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

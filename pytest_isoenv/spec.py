@@ -32,6 +32,9 @@ MISSING_INTERPRETER_CHOICES: tuple[str, ...] = get_args(MissingInterpreter)
 RESOLUTION_CHOICES: tuple[str, ...] = get_args(ResolutionMode)
 PRERELEASE_CHOICES: tuple[str, ...] = get_args(Prerelease)
 
+#: What a declaration says for no ``max-age``, where one that it inherits from has one.
+NEVER = "never"
+
 #: The name of an environment as users read it: a declared name, an ``id=``, or a derived id.
 EnvName = NewType("EnvName", str)
 
@@ -90,6 +93,7 @@ class Layer:
     variables: tuple[tuple[str, str], ...] = ()
     prepend_paths: tuple[str, ...] = ()
     refresh: bool | None = None
+    max_age: str | None = None
     backend: str | None = None
     channels: tuple[str, ...] = ()
     conda_dependencies: tuple[str, ...] = ()
@@ -106,6 +110,7 @@ class EnvSpec:
     host's own version; ``project_directory`` is where the project lies below the rootdir;
     ``beneath`` are the environments that lie under this one. ``variables`` are set for the tests,
     after ``prepend_paths`` and the environment's own executables have gone in front of ``PATH``.
+    ``max_age`` is how old a resolution may be, as a span of time; None for any age.
     """
 
     python: str | None = None
@@ -125,6 +130,7 @@ class EnvSpec:
     variables: tuple[tuple[str, str], ...] = ()
     prepend_paths: tuple[str, ...] = ()
     refresh: bool = False
+    max_age: str | None = None
     backend: str = "uv"
     conda: Conda = Conda()
     missing_interpreter: MissingInterpreter = "error"
@@ -142,7 +148,12 @@ class EnvSpec:
     def _installs(self) -> EnvSpec:
         """The part that decides what is installed."""
         return dataclasses.replace(
-            self, variables=(), prepend_paths=(), refresh=False, missing_interpreter="error"
+            self,
+            variables=(),
+            prepend_paths=(),
+            refresh=False,
+            max_age=None,
+            missing_interpreter="error",
         )
 
     def asked_for(self) -> str:
@@ -186,6 +197,7 @@ def combine(layers: Iterable[Layer], beneath: Iterable[tuple[EnvName, EnvSpec]] 
         # The closest declaration comes first on PATH.
         prepend_paths=_each_once(layer.prepend_paths for layer in reversed(stack)),
         refresh=bool(_last(layer.refresh for layer in stack)),
+        max_age=_max_age(stack),
         backend=_last(layer.backend for layer in stack) or "uv",
         conda=_conda(stack),
         missing_interpreter=_last(layer.missing_interpreter for layer in stack) or "error",
@@ -215,6 +227,11 @@ def _conda(stack: Sequence[Layer]) -> Conda:
         channels=_each_once(layer.channels for layer in reversed(stack)),
         dependencies=unite_match_specs(s for layer in stack for s in layer.conda_dependencies),
     )
+
+
+def _max_age(stack: Sequence[Layer]) -> str | None:
+    said = _last(layer.max_age for layer in stack)
+    return None if said == NEVER else said
 
 
 def _each_once(entries: Iterable[Iterable[str]]) -> tuple[str, ...]:

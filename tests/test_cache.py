@@ -137,7 +137,7 @@ def test_env_refresh_builds_anew_and_removes_it(pytester, run, own_cache):
     assert fresh.environments["one"]["provisioned"] == "ephemeral"
     assert fresh.environments["one"]["path"] != cached["path"]
     assert not Path(fresh.environments["one"]["path"]).exists()
-    assert [*own_cache.glob("v1/ephemeral/*")] == []
+    assert [*own_cache.glob("v1/runs/*")] == []
     assert run().environments["one"]["provisioned"] == "cached"
 
 
@@ -158,7 +158,7 @@ def test_env_refresh_removes_it_also_after_a_failure_and_an_exit(pytester, run, 
     )
     outcome = run("--env-refresh")
     assert outcome.ret == pytest.ExitCode.INTERRUPTED
-    assert [*own_cache.glob("v1/ephemeral/*")] == []
+    assert [*own_cache.glob("v1/runs/*")] == []
 
 
 @pytest.fixture
@@ -342,7 +342,7 @@ def test_after_a_kill_at_any_of_ten_moments_of_a_build_the_next_run_succeeds(
         outcome = run(*option)
         outcome.assert_outcomes(passed=1)
         assert outcome.environments["one"]["packages"]["lib"] == "1.0"
-        assert [*own_cache.glob("v1/ephemeral/*")] == []
+        assert [*own_cache.glob("v1/runs/*")] == []
 
 
 @pytest.mark.slow

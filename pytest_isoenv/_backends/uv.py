@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 import tempfile
 import threading
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from pytest_isoenv._backends.pylock_text import (
     without,
     without_trees,
 )
+from pytest_isoenv._backends.records import examine
 from pytest_isoenv._hints import missing, not_cached, trouble
 from pytest_isoenv._redact import redact
 from pytest_isoenv.backend import Finding, Run, Wanted
@@ -47,7 +48,9 @@ __all__ = [
     "check",
     "create",
     "diagnose",
+    "examine",
     "fill",
+    "forget",
     "index_inputs",
     "lock",
     "name",
@@ -304,6 +307,12 @@ def _also_offline(command: list[str | Path], purpose: str, run: Run) -> None:
             run([*command, "--offline"], purpose=purpose, failure=BuildError)
             return
         raise
+
+
+def forget(directory: Path, packages: Sequence[str], run: Run) -> None:
+    """``uv cache clean`` of some packages: what is installed may be hard links to its cache."""
+    command = [_uv(), "cache", "clean", *_COMMON, *packages]
+    run(command, purpose="dropping damaged packages from uv's cache", failure=BuildError)
 
 
 def diagnose(environ: Mapping[str, str], run: Run) -> Iterator[Finding]:

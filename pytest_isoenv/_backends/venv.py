@@ -30,6 +30,7 @@ from pytest_isoenv._backends.asked import (
 from pytest_isoenv._backends.health import check
 from pytest_isoenv._backends.pip_report import Item, document, lines_of, requirement_of
 from pytest_isoenv._backends.pylock_text import pins
+from pytest_isoenv._backends.records import examine
 from pytest_isoenv._files import write_atomically
 from pytest_isoenv._hints import is_of_index, not_cached, trouble
 from pytest_isoenv._redact import redact
@@ -44,6 +45,7 @@ __all__ = [
     "build_wheel",
     "check",
     "create",
+    "examine",
     "index_inputs",
     "name",
     "resolve",

@@ -67,12 +67,12 @@ def _facts(spec: EnvSpec, outlook: Outlook) -> dict[str, Any]:
     pinned, entry = outlook.pinned, outlook.entry
     inputs = pinned.key_inputs() if pinned else {}
     manifest = read_json(entry.directory.parent / "manifest.json") if entry else {}
-    resolved = outlook.resolution / "pin.json" if outlook.resolution else None
     return {
         "python": dict(zip(("version", "executable"), outlook.python or (), strict=False)),
         "state": list_.state(spec, outlook),
         "why": outlook.broken or outlook.changes,
-        "resolved": resolved.stat().st_mtime if resolved else None,
+        "resolved": pinned.resolved if pinned else None,
+        "outdated": outlook.outdated,
         "built": manifest.get("built"),
         "seconds": manifest.get("seconds"),
         "used": (entry.directory.parent / "manifest.json").stat().st_mtime if entry else None,
@@ -91,7 +91,7 @@ def _text(found: Mapping[str, Any]) -> Iterator[str]:
         yield f"  python     {found['python']['version']} ({found['python']['executable']})"
     yield f"  state      {_state(found)}"
     if found["resolved"]:
-        yield f"  resolved   {ago(found['resolved'])}"
+        yield f"  resolved   {list_.when(found['resolved'], outdated=found['outdated'])}"
     for word in ("key", "path"):
         if found[word]:
             yield f"  {word:<9}  {found[word]}"
