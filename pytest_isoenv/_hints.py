@@ -7,10 +7,8 @@ py-rattler write, and knows nothing else.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import re
-from collections.abc import Mapping, Sequence
-from pathlib import PurePath
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from pytest_isoenv._redact import redact
@@ -214,7 +212,7 @@ def _reason(why: str) -> tuple[_Reason, str]:
 
 def _place(url: str) -> tuple[str, str]:
     """An index, and what of it was asked for: a package's page, or a file."""
-    parts = urlsplit(_plain(url))
+    parts = urlsplit(plain(url))
     above, _, last = parts.path.rstrip("/").rpartition("/")
     if parts.path.endswith("/"):
         return parts._replace(path=above, query="", fragment="").geturl(), last
@@ -223,29 +221,10 @@ def _place(url: str) -> tuple[str, str]:
     return parts.geturl(), ""
 
 
-def _plain(url: str) -> str:
+def plain(url: str) -> str:
     """An address without credentials, and without the name that uv knows it by."""
     return redact(re.sub(r"^[\w.-]+=", "", url)).replace("***@", "")
 
 
 def _first(match: re.Match[str]) -> str:
     return next(filter(None, match.groups()), "")
-
-
-def indexes(command: Sequence[object], environ: Mapping[str, str]) -> list[str]:
-    """The indexes that an installer's command asks, without credentials."""
-    words = [str(word) for word in command]
-    told = list(itertools.pairwise(words))
-    is_uv = bool(words) and PurePath(words[0]).stem.lower() == "uv"
-    default, extra = _UV if is_uv else _PIP
-    found = next((value for option, value in told if option in _DEFAULT), "")
-    found = found or next(filter(None, map(environ.get, default)), "https://pypi.org/simple")
-    more = [value for option, value in told if option in _EXTRA]
-    more += [url for name in extra for url in environ.get(name, "").split()]
-    return [_plain(url) for url in [*more, found]]
-
-
-_DEFAULT = ("--default-index", "--index-url")
-_EXTRA = ("--index", "--extra-index-url")
-_UV = (("UV_DEFAULT_INDEX", "UV_INDEX_URL"), ("UV_INDEX", "UV_EXTRA_INDEX_URL"))
-_PIP = (("PIP_INDEX_URL",), ("PIP_EXTRA_INDEX_URL",))

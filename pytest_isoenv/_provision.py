@@ -24,7 +24,7 @@ from pytest_isoenv._files import (
     write_atomically,
 )
 from pytest_isoenv._finish import FINISH
-from pytest_isoenv._hints import LOOSEN, indexes, trouble
+from pytest_isoenv._hints import LOOSEN, trouble
 from pytest_isoenv._interpreters import Interpreters
 from pytest_isoenv._process import Processes
 from pytest_isoenv._resolutions import (
@@ -545,8 +545,7 @@ class Provisioner:
         if ended.status != 0 and settings.first_try and trouble(ended.output).passes:
             ended = self._processes.run(args, environ=environ, cwd=cwd)
         if ended.status != 0:
-            asked = indexes(args, environ)
-            told = trouble(ended.output, asked, offline=settings.offline)
+            told = trouble(ended.output, self._asked(args, environ), offline=settings.offline)
             error: CommandError = failure(
                 purpose,
                 ended.command,
@@ -558,3 +557,8 @@ class Provisioner:
             )
             raise error
         return ended.stdout
+
+    def _asked(self, args: Sequence[str | Path], environ: Mapping[str, str]) -> list[str]:
+        """The indexes that a command asks; the backend whose it is knows."""
+        known = [getattr(backend, "indexes_of", None) for backend in self._backends.values()]
+        return [index for of in known if of is not None for index in of(args, environ)]

@@ -199,7 +199,13 @@ def attributes(tree, module):
 
 
 # The plugin reads one: PYTEST_ADDOPTS is part of the command line.
-@each([n for n in NAMES if short(n) not in ("_settings", "plugin") and "_worker." not in n])
+# Their own processes start with what they are given, and are no part of the host's.
+PROGRAMS = ("_backends.solve_conda",)
+
+
+@each(
+    [n for n in NAMES if short(n) not in ("_settings", "plugin", *PROGRAMS) and "_worker." not in n]
+)
 def test_only_the_settings_read_the_hosts_variables(name):
     asked = {"environ", "environb", "getenv", "putenv", "unsetenv", "expandvars"}
     assert not asked & set(attributes(TREES[name], "os"))

@@ -18,6 +18,7 @@ from packaging.utils import canonicalize_name
 
 from pytest_isoenv._backends.asked import (
     absolute_path,
+    indexes,
     inputs,
     lock_text,
     resolution_of,
@@ -52,6 +53,7 @@ __all__ = [
     "fill",
     "forget",
     "index_inputs",
+    "indexes_of",
     "lock",
     "name",
     "resolve",
@@ -99,6 +101,14 @@ def unsupported(spec: EnvSpec) -> list[str]:
 def index_inputs(environ: Mapping[str, str]) -> dict[str, str]:
     """The indexes that uv's variables name, without credentials."""
     return {key: redact(environ[key]) for key in _INDEX_VARIABLES if environ.get(key)}
+
+
+def indexes_of(command: Sequence[str | Path], environ: Mapping[str, str]) -> list[str]:
+    """The indexes that a command of uv asks; none for those of others."""
+    if command[0] != _uv():
+        return []
+    variables = ("UV_DEFAULT_INDEX", "UV_INDEX_URL"), ("UV_INDEX", "UV_EXTRA_INDEX_URL")
+    return indexes(command, environ, ("--default-index", "--index"), variables)
 
 
 def resolve(wanted: Wanted, directory: Path, run: Run) -> Resolution:

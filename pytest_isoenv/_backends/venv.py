@@ -21,6 +21,7 @@ from packaging.utils import canonicalize_name
 
 from pytest_isoenv._backends.asked import (
     absolute_path,
+    indexes,
     inputs,
     lock_text,
     resolution_of,
@@ -47,6 +48,7 @@ __all__ = [
     "create",
     "examine",
     "index_inputs",
+    "indexes_of",
     "name",
     "resolve",
     "unsupported",
@@ -77,6 +79,7 @@ found = [path for path in found if os.path.isfile(path)]
 print(found[0] if found else sys.exit("this Python comes without %s" % name))
 """
 
+_START = "start_pip.py"
 # Starts pip. Its configuration files count for nothing: two users with one key would get two
 # environments. Unpacked it starts in a third of the time; but a command that failed must run again
 # when what was unpacked is gone. What an index answered pip tells only those who ask for all it
@@ -146,6 +149,14 @@ def index_inputs(environ: Mapping[str, str]) -> dict[str, str]:
     return {key: redact(environ[key]) for key in _INDEX_VARIABLES if environ.get(key)}
 
 
+def indexes_of(command: Sequence[str | Path], environ: Mapping[str, str]) -> list[str]:
+    """The indexes that a pip of ours asks; none for commands of others."""
+    if not any(Path(word).name == _START for word in command[:3]):
+        return []
+    variables = ("PIP_INDEX_URL",), ("PIP_EXTRA_INDEX_URL",)
+    return indexes(command, environ, ("--index-url", "--extra-index-url"), variables)
+
+
 def resolve(wanted: Wanted, directory: Path, run: Run) -> Resolution:
     """``pip install --dry-run --report``, written as a PEP 751 document."""
     python = wanted.base.executable
@@ -179,7 +190,7 @@ def _start_pip(python: str | Path, directory: Path, run: Run, failure: Any) -> P
     wheel = run([python, "-I", "-c", _FIND_PIP], purpose="finding pip", failure=failure).strip()
     with _UNPACKING:
         unpacked = _unpacked(wheel).name
-    start = directory / "start_pip.py"
+    start = directory / _START
     write_atomically(start, _START_PIP.format(unpacked=unpacked, wheel=wheel))
     return start
 
