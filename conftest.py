@@ -13,3 +13,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="few",
         help="Real suites in tests/parity: a few (default), all, or all and write the page",
     )
+    parser.addoption(
+        "--parity-without",
+        choices=("runner-layer",),
+        action="append",
+        default=[],
+        help="Environments of tests/parity do without this; may be given several times",
+    )

@@ -2,27 +2,58 @@
 
 from __future__ import annotations
 
-#: Compiles a finished environment and asks it, through itself, what it is. Compiled, for where
-#: PYTHONDONTWRITEBYTECODE is set every run would do it again; once and last, for bytecode of
-#: a module that a later step of the installation replaced could pass for its own.
-#: Its arguments are the environments that lie beneath it.
-FINISH = """
-import compileall, json, os, platform, site, sys, sysconfig
+#: Links a finished environment with what lies beneath it, compiles it and asks it, through itself,
+#: what it is. Compiled, for where PYTHONDONTWRITEBYTECODE is set every run would do it again; once
+#: and last, for bytecode of a module that a later step of the installation replaced could pass
+#: for its own. Its arguments are its runner layer, or nothing, and the environments beneath it.
+FINISH = r"""
+import compileall, json, os, platform, shlex, site, sys, sysconfig
 from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.metadata import distributions
-kinds = ("purelib", "platlib")
-paths = {sysconfig.get_path(kind) for kind in kinds}
-beneath = []
-for prefix in sys.argv[1:]:
+
+def places(prefix):
     found = sysconfig.get_paths(vars={"base": prefix, "platbase": prefix})
-    beneath += [found[kind] for kind in kinds if found[kind] not in beneath]
+    return list(dict.fromkeys(found[kind] for kind in ("purelib", "platlib")))
+
+def started_by(python):
+    # As installers write it: the system cuts a long line, and splits it at spaces.
+    if len(python) < 126 and " " not in python:
+        return "#!%s\n" % python
+    return "#!/bin/sh\n'''exec' %s \"$0\" \"$@\"\n' '''\n" % shlex.quote(python)
+
+def link_script(source, target):
+    # The same program, started by the Python of this environment.
+    with open(source, encoding="utf-8") as file:
+        lines = file.readlines()
+    program = lines[3:] if lines[0] == "#!/bin/sh\n" else lines[1:]
+    with open(target, "w", encoding="utf-8") as file:
+        file.writelines([started_by(sys.executable), *program])
+    os.chmod(target, 0o755)
+
+own = places(sys.prefix)
+runner, *beneath = sys.argv[1:]
+if runner:
+    # The first of all .pth files: an editable tree comes after what is installed.
+    with open(os.path.join(own[0], "00-isoenv-runner.pth"), "w", encoding="utf-8") as file:
+        file.writelines("%s\n" % path for path in places(runner))
+    sys.path += places(runner)
+    scripts = os.path.relpath(os.path.dirname(sys.executable), sys.prefix)
+    for dist in distributions(path=places(runner)):
+        for entry in dist.entry_points:
+            source = os.path.join(runner, scripts, entry.name)
+            target = os.path.join(sys.prefix, scripts, entry.name)
+            if entry.group == "console_scripts" and not os.path.lexists(target):
+                link_script(source, target)
 if beneath:
-    with open(os.path.join(sysconfig.get_path("purelib"), "isoenv-layers.pth"), "w") as file:
-        file.writelines("import site; site.addsitedir(%r)\\n" % path for path in beneath)
-for path in beneath:
-    site.addsitedir(path)
-for path in paths:
-    compileall.compile_dir(path, quiet=2, workers=0)
+    paths = [path for prefix in beneath for path in places(prefix)]
+    with open(os.path.join(own[0], "isoenv-layers.pth"), "w", encoding="utf-8") as file:
+        file.writelines("import site; site.addsitedir(%r)\n" % path for path in paths)
+    for path in paths:
+        site.addsitedir(path)
+for path in own:
+    modules = sum(name.endswith(".py") for _, _, names in os.walk(path) for name in names)
+    # To start other processes takes as long as to compile so many.
+    compileall.compile_dir(path, quiet=2, workers=0 if modules > 50 else 1)
 packages = {}
 for dist in distributions():
     if dist.metadata["Name"]:
@@ -32,10 +63,10 @@ print(json.dumps({
     "python": platform.python_version(),
     "real_path": real,
     "interpreter_file": [os.stat(real).st_size, os.stat(real).st_mtime_ns],
-    "installed": {path: sorted(set(os.listdir(path)) - {"__pycache__"}) for path in paths},
+    "installed": {path: sorted(set(os.listdir(path)) - {"__pycache__"}) for path in own},
     "stdlib": os.__file__,
     "packages": packages,
     "suffixes": EXTENSION_SUFFIXES,
-    "own": sorted({dist.metadata["Name"] for dist in distributions(path=list(paths))}),
+    "own": sorted({dist.metadata["Name"] for dist in distributions(path=own)}),
 }))
 """

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -15,7 +14,7 @@ from typing import Any
 
 from packaging.utils import canonicalize_name
 
-from pytest_isoenv import _compiled, _layers, _locks, _soundness
+from pytest_isoenv import _compiled, _layers, _locks, _runner, _soundness
 from pytest_isoenv._backends import uv
 from pytest_isoenv._backends.records import told
 from pytest_isoenv._files import (
@@ -26,6 +25,7 @@ from pytest_isoenv._files import (
 from pytest_isoenv._finish import FINISH
 from pytest_isoenv._hints import LOOSEN, trouble
 from pytest_isoenv._interpreters import Interpreters
+from pytest_isoenv._once import Once
 from pytest_isoenv._process import Processes
 from pytest_isoenv._resolutions import (
     NOT_ASKED,
@@ -47,6 +47,7 @@ from pytest_isoenv.backend import Backend, Damage, Finding, Run, Wanted
 from pytest_isoenv.environment import Environment, activated, python_of
 from pytest_isoenv.errors import BrokenEnvironment, CommandError, ResolutionError
 from pytest_isoenv.pinned import (
+    EnvKey,
     Interpreter,
     PinnedEnv,
     Resolution,
@@ -114,9 +115,8 @@ class Provisioner:
         self._interpreters = Interpreters(
             settings, self._processes, self._store.interpreters, self._store.note
         )
-        self._lock = threading.Lock()
-        self._locks: dict[EnvSpec, threading.Lock] = {}
-        self._ready: dict[EnvSpec, Environment] = {}
+        self._ready: Once[EnvSpec, Environment] = Once()
+        self._runners: Once[tuple[EnvKey, bool], Entry] = Once()
 
     def stop(self) -> None:
         """End what is being built: the run was interrupted."""
@@ -146,12 +146,7 @@ class Provisioner:
 
         Raises the errors of :mod:`pytest_isoenv.errors` but ConfigError.
         """
-        with self._lock:
-            lock = self._locks.setdefault(spec, threading.Lock())
-        with lock:
-            if spec not in self._ready:
-                self._ready[spec] = self._provision(name, spec)
-            return self._ready[spec]
+        return self._ready.get(spec, lambda: self._provision(name, spec))
 
     def look(self, name: EnvName, spec: EnvSpec) -> Outlook:
         """What there is for a request already; nothing is downloaded, resolved or built.
@@ -174,6 +169,12 @@ class Provisioner:
             pinned = self._pinned(wanted, kept, layers, build=False)
         except NotBuilt:
             return Outlook(interpreter)
+        runner = _runner.layer_of(pinned)
+        if runner is not None:
+            below, _ = self._store.look(runner.key(), self._check_of(spec.backend))
+            if below is None:
+                return Outlook(interpreter, pinned, directory)
+            pinned = _runner.on_top_of(pinned, runner, below.directory)
         entry, broken = self._store.look(pinned.key(), self._check_of(spec.backend))
         why = "" if entry else self._store.changes(self._label(name), pinned.key_inputs())
         return Outlook(interpreter, pinned, directory, entry, broken or "", why)
@@ -212,14 +213,14 @@ class Provisioner:
         It is built again when it is wanted next, by this run as well.
         """
         manifest = manifest_in(environment.path.parent)
-        if manifest is None:
-            return ""  # it is of this run alone
+        if manifest is None or not self._store.writable:
+            return ""  # it is of this run alone, or cannot be built again
         beneath = [text for name, text in manifest["inputs"].items() if name.startswith("layer ")]
         places = [environment.path, *(Path(text.partition(" ")[2]) for text in beneath)]
         found = "; ".join(filter(None, map(self._condemned, places)))
         if found:
-            with self._lock:
-                self._ready.clear()
+            self._ready.clear()
+            self._runners.clear()
         return found
 
     def _condemned(self, directory: Path) -> str:
@@ -241,7 +242,7 @@ class Provisioner:
             for beneath, below in spec.beneath
         ]
         _layers.check(spec, interpreter, layers)
-        pinned = self._pin(name, spec, interpreter, layers)
+        pinned = self._on_runner(name, self._pin(name, spec, interpreter, layers))
         entry = self._enter(name, pinned, layers)
         return self._environment(name, pinned, entry)
 
@@ -283,9 +284,6 @@ class Provisioner:
     ) -> PinnedEnv:
         backend = self._backends[spec.backend]
         wanted = wanted_of(spec, interpreter, self._settings, _layers.packages(layers))
-        if spec.lock is not None and interpreter is not None:
-            text = (wanted.root / Path(spec.lock).expanduser()).read_text(encoding="utf-8")
-            _locks.check_python(spec.lock, text, interpreter)
         try:
             resolution = self._resolution(name, backend, wanted)
         except ResolutionError as error:
@@ -311,8 +309,9 @@ class Provisioner:
             tuple(sources),
             _layers.beneath(layers),
             resolution.foreign,
-            resolution.resolved,
-            resolution.note,
+            read=resolution.artefacts,
+            resolved=resolution.resolved,
+            note=resolution.note,
         )
 
     def _resolution(self, name: EnvName, backend: Backend, wanted: Wanted) -> Resolution:
@@ -370,6 +369,10 @@ class Provisioner:
 
     def _resolve(self, backend: Backend, wanted: Wanted, directory: Path) -> Resolution:
         reached("resolve", directory)
+        spec = wanted.spec
+        if spec.lock is not None and wanted.interpreter is not None:
+            text = (wanted.root / Path(spec.lock).expanduser()).read_text(encoding="utf-8")
+            _locks.check_python(spec.lock, text, wanted.interpreter)
         with self._scratch.room():
             return backend.resolve(wanted, directory, self._run)
 
@@ -402,9 +405,26 @@ class Provisioner:
             wheel = built(into, self._scratch.ephemeral())
         return Source(str(path), wheel.digest, wheel=str(wheel.path))
 
+    def _on_runner(self, name: EnvName, pinned: PinnedEnv) -> PinnedEnv:
+        """The environment on its runner layer, which is built where it is not there yet."""
+        layer = _runner.layer_of(pinned)
+        if layer is None:
+            return pinned
+        entry = self._runners.get(
+            (layer.key(), layer.spec.refresh),
+            lambda: self._enter(name, layer, (), called=_runner.name_of(layer)),
+        )
+        return _runner.on_top_of(pinned, layer, entry.directory)
+
     # PinnedEnv -> EnvKey -> directory
 
-    def _enter(self, name: EnvName, pinned: PinnedEnv, layers: Sequence[Environment]) -> Entry:
+    def _enter(
+        self,
+        name: EnvName,
+        pinned: PinnedEnv,
+        layers: Sequence[Environment],
+        called: EnvName | None = None,
+    ) -> Entry:
         def build(directory: Path) -> Mapping[str, Any]:
             _soundness.refuse(directory)
             self._notify(name)
@@ -422,7 +442,7 @@ class Provisioner:
         entry = store.ensure(
             pinned.key(),
             pinned.key_inputs(),
-            label=self._label(name),
+            label=self._label(called or name),
             build=build,
             check=self._check_before_use(pinned.spec.backend),
         )
@@ -452,6 +472,9 @@ class Provisioner:
 
     def _create(self, pinned: PinnedEnv, directory: Path) -> Mapping[str, Any]:
         facts = self._undamaged(pinned, directory)
+        if pinned.runner is not None and _runner.is_in_both(facts["own"], pinned.base):
+            _empty(directory)
+            facts = self._undamaged(replace(pinned, runner=None), directory)
         if pinned.interpreter is not None and facts["python"] != pinned.interpreter.version:
             built_with = f"Python {facts['python']}, not {pinned.interpreter.version}"
             raise BrokenEnvironment(str(directory), f"it was built with {built_with}")
@@ -466,8 +489,7 @@ class Provisioner:
         facts = self._filled(pinned, directory)
         damages = _soundness.examine(backend, directory, facts, thoroughly=False)
         if damages and _soundness.forget(backend, directory, damages, self._run):
-            shutil.rmtree(directory)
-            directory.mkdir()
+            _empty(directory)
             facts = self._filled(pinned, directory)
             damages = _soundness.examine(backend, directory, facts, thoroughly=False)
         if damages:
@@ -477,16 +499,19 @@ class Provisioner:
 
     def _filled(self, pinned: PinnedEnv, directory: Path) -> dict[str, Any]:
         run = self._building(self._scratch.ephemeral()) if pinned.sources else self._run
+        runner = pinned.runner.path if pinned.runner else ""
+        installed = _runner.without_runner(pinned) if runner else pinned
         reached("create", directory)
-        self._backends[pinned.spec.backend].create(pinned, directory, run)
+        self._backends[pinned.spec.backend].create(installed, directory, run)
         reached("finish", directory)
-        facts = self._finish(directory, [layer.path for layer in pinned.beneath])
+        facts = self._finish(directory, runner, pinned)
         return facts | _soundness.noted(directory, facts)
 
-    def _finish(self, directory: Path, beneath: Sequence[str]) -> dict[str, Any]:
+    def _finish(self, directory: Path, runner: str, pinned: PinnedEnv) -> dict[str, Any]:
+        beneath = [layer.path for layer in pinned.beneath]
         answer = self._processes.run(
-            [python_of(directory), "-I", "-c", FINISH, *beneath],
-            environ=self._settings.worker_environ,
+            [python_of(directory), "-I", "-c", FINISH, runner, *beneath],
+            environ=self._settings.passed(pinned.spec.pass_env),
         )
         if answer.status != 0:
             raise BrokenEnvironment(str(directory), f"its Python does not run: {answer.output}")
@@ -499,9 +524,8 @@ class Provisioner:
     # directory -> Environment
 
     def _environment(self, name: EnvName, pinned: PinnedEnv, entry: Entry) -> Environment:
-        environ = activated(
-            self._settings.worker_environ, entry.directory, pinned.spec, self._settings.root
-        )
+        host = self._settings.passed(pinned.spec.pass_env)
+        environ = activated(host, entry.directory, pinned.spec, self._settings.root)
         return Environment(
             name=name,
             path=entry.directory,
@@ -562,3 +586,8 @@ class Provisioner:
         """The indexes that a command asks; the backend whose it is knows."""
         known = [getattr(backend, "indexes_of", None) for backend in self._backends.values()]
         return [index for of in known if of is not None for index in of(args, environ)]
+
+
+def _empty(directory: Path) -> None:
+    shutil.rmtree(directory)
+    directory.mkdir()

@@ -501,7 +501,10 @@ class Conductor:
         """Whether a worker failed for damage to its environment, which then is built again."""
         assert job.environment is not None
         job.doubt = None
-        damage = self._provisioner.doubt(job.environment)
+        try:
+            damage = self._provisioner.doubt(job.environment)
+        except IsoenvError:  # what the worker said is the news, not that nothing can be done
+            damage = ""
         if not damage:
             self._events.put((job, {"kind": "unusable", "error": error}))
             return False

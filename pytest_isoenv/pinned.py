@@ -9,7 +9,8 @@ import dataclasses
 import hashlib
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import cached_property
 from typing import Any, NewType
 
 from packaging.pylock import Pylock, PylockUnsupportedVersionError, PylockValidationError
@@ -23,6 +24,9 @@ else:
 
 #: The version of what lies in the store; part of every key and of the store's path.
 SCHEMA = "1"
+
+# The runner layer among the inputs of a key; no declared environment can be called so.
+_RUNNER = "layer of pytest"
 
 # How many digits (hexadecimal) a hash has, of those that have always as many.
 _DIGITS = {"md5": 32, "sha1": 40, "sha224": 56, "sha256": 64, "sha384": 96, "sha512": 128}
@@ -89,11 +93,15 @@ class Interpreter:
 
 @dataclasses.dataclass(frozen=True)
 class Artefact:
-    """One distribution that will be installed from an index, an archive or a repository."""
+    """One distribution that will be installed from an index, an archive or a repository.
+
+    ``hashed`` says that it is a wheel, or one for each of several platforms, known by its content.
+    """
 
     name: str
     version: str
     digest: str
+    hashed: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,7 +147,8 @@ class Resolution:
 
     ``foreign`` are the packages of a backend that has others than Python's. ``resolved`` is when
     it was made (seconds since the epoch; None if nobody knows), and ``tried`` when it could not be
-    made anew. ``note`` is what users should know about its being used.
+    made anew. ``note`` is what users should know about its being used. ``read`` are the artefacts
+    that the documents pin, where somebody has read them: it takes longer than all else on a hit.
     """
 
     pylocks: tuple[str, ...]
@@ -148,6 +157,12 @@ class Resolution:
     resolved: float | None = None
     tried: float | None = None
     note: str = ""
+    read: tuple[Artefact, ...] | None = None
+
+    @cached_property
+    def artefacts(self) -> tuple[Artefact, ...]:
+        """The pinned distributions, sorted by name."""
+        return _artefacts(self.pylocks) if self.read is None else self.read
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,8 +178,10 @@ class Beneath:
 class PinnedEnv:
     """An environment with nothing left open: the same pins give the same content anywhere.
 
-    ``interpreter`` is None where the environment brings its own, as one of ``foreign``. When it
-    was resolved, and what there is to say of that, makes no other environment of it.
+    ``interpreter`` is None where the environment brings its own, as one of ``foreign``. What lies
+    in the ``runner`` layer, where it has one, is pinned like anything else, and not installed. When
+    it was resolved, and what there is to say of that, makes no other environment of it. ``read``
+    are the artefacts that the documents pin, where somebody has read them.
     """
 
     spec: EnvSpec
@@ -173,8 +190,10 @@ class PinnedEnv:
     sources: tuple[Source, ...]
     beneath: tuple[Beneath, ...] = ()
     foreign: tuple[Foreign, ...] = ()
+    runner: Beneath | None = None
     resolved: float | None = dataclasses.field(default=None, compare=False)
     note: str = dataclasses.field(default="", compare=False)
+    read: tuple[Artefact, ...] | None = dataclasses.field(default=None, compare=False, repr=False)
 
     @property
     def base(self) -> Interpreter:
@@ -182,11 +201,10 @@ class PinnedEnv:
         assert self.interpreter is not None
         return self.interpreter
 
-    @property
-    def artefacts(self) -> list[Artefact]:
+    @cached_property
+    def artefacts(self) -> tuple[Artefact, ...]:
         """The pinned distributions, sorted by name."""
-        found = {artefact for text in self.pylocks for artefact in read_pylock(text)}
-        return sorted(found, key=lambda artefact: (artefact.name, artefact.version))
+        return _artefacts(self.pylocks) if self.read is None else self.read
 
     def key_inputs(self) -> dict[str, str]:
         """Everything the key is made of, by name, so that a change of key can be explained.
@@ -208,11 +226,22 @@ class PinnedEnv:
             inputs[f"variable {name}"] = digest(value)
         for layer in self.beneath:
             inputs[f"layer {layer.name}"] = f"{layer.key} {layer.path}"
+        if self.runner is not None:
+            inputs[_RUNNER] = f"{self.runner.key} {self.runner.path}"
         return inputs
+
+    @cached_property
+    def _key(self) -> EnvKey:
+        return EnvKey(digest_of(self.key_inputs()))
 
     def key(self) -> EnvKey:
         """The hash over :meth:`key_inputs`."""
-        return EnvKey(digest_of(self.key_inputs()))
+        return self._key
+
+
+def _artefacts(pylocks: Iterable[str]) -> tuple[Artefact, ...]:
+    found = {artefact for text in pylocks for artefact in read_pylock(text)}
+    return tuple(sorted(found, key=lambda artefact: (artefact.name, artefact.version)))
 
 
 def digest(text: str) -> str:
@@ -228,10 +257,10 @@ def digest_of(inputs: Mapping[str, str]) -> str:
 def explain(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
     """What changed between two environments' key inputs, such as ``python 3.12.4 -> 3.12.5``."""
     changes = []
-    for name in sorted(set(old) | set(new)):
+    # That pytest lies in another layer follows from its version, say.
+    names = {name for name in set(old) | set(new) if old.get(name) != new.get(name)}
+    for name in sorted(names - {_RUNNER} or names):
         before, after = old.get(name), new.get(name)
-        if before == after:
-            continue
         label = name.removeprefix("package ")
         if before is None:
             changes.append(f"{label} added")
@@ -275,10 +304,26 @@ def read_pylock(text: str) -> list[Artefact]:
     where it has no hash (a repository) the commit.
     """
     return [
-        Artefact(package["name"], str(package.get("version", "")), digest(repr(_content(package))))
-        for package in tomllib.loads(text).get("packages", [])
+        Artefact(
+            package["name"],
+            str(package.get("version", "")),
+            digest(repr(_content(package))),
+            _is_hashed(package),
+        )
+        for package in packages_of(text)
         if "directory" not in package
     ]
+
+
+def _is_hashed(package: Mapping[str, Any]) -> bool:
+    wheels = package.get("wheels", [])
+    return bool(wheels) and all(wheel.get("hashes") for wheel in wheels)
+
+
+def packages_of(text: str) -> list[dict[str, Any]]:
+    """The packages of a PEP 751 document, as they stand there."""
+    packages: list[dict[str, Any]] = tomllib.loads(text).get("packages", [])
+    return packages
 
 
 def _content(package: Mapping[str, Any]) -> list[str]:
@@ -291,6 +336,6 @@ def pylock_trees(text: str) -> list[tuple[str, bool]]:
     """The local source trees that a PEP 751 document names: their paths, and whether editable."""
     return [
         (package["directory"]["path"], bool(package["directory"].get("editable", False)))
-        for package in tomllib.loads(text).get("packages", [])
+        for package in packages_of(text)
         if "directory" in package
     ]

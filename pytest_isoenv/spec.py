@@ -90,7 +90,8 @@ class Layer:
     local: tuple[str, ...] = ()
     lock: str | None = None
     layers: tuple[str, ...] = ()
-    variables: tuple[tuple[str, str], ...] = ()
+    variables: tuple[tuple[str, str], ...] = dataclasses.field(default=(), repr=False)
+    pass_env: tuple[str, ...] | None = None
     prepend_paths: tuple[str, ...] = ()
     refresh: bool | None = None
     max_age: str | None = None
@@ -98,6 +99,7 @@ class Layer:
     channels: tuple[str, ...] = ()
     conda_dependencies: tuple[str, ...] = ()
     missing_interpreter: MissingInterpreter | None = None
+    runner_layer: bool | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,6 +113,7 @@ class EnvSpec:
     ``beneath`` are the environments that lie under this one. ``variables`` are set for the tests,
     after ``prepend_paths`` and the environment's own executables have gone in front of ``PATH``.
     ``max_age`` is how old a resolution may be, as a span of time; None for any age.
+    Where ``runner_layer`` allows it, pytest lies in a directory that others use as well.
     """
 
     python: str | None = None
@@ -127,13 +130,15 @@ class EnvSpec:
     local: tuple[str, ...] = ()
     lock: str | None = None
     beneath: tuple[tuple[EnvName, EnvSpec], ...] = ()
-    variables: tuple[tuple[str, str], ...] = ()
+    variables: tuple[tuple[str, str], ...] = dataclasses.field(default=(), repr=False)
+    pass_env: tuple[str, ...] | None = None
     prepend_paths: tuple[str, ...] = ()
     refresh: bool = False
     max_age: str | None = None
     backend: str = "uv"
     conda: Conda = Conda()
     missing_interpreter: MissingInterpreter = "error"
+    runner_layer: bool = True
 
     @property
     def can_be_locked(self) -> bool:
@@ -154,6 +159,7 @@ class EnvSpec:
             refresh=False,
             max_age=None,
             missing_interpreter="error",
+            runner_layer=True,
         )
 
     def asked_for(self) -> str:
@@ -194,6 +200,7 @@ def combine(layers: Iterable[Layer], beneath: Iterable[tuple[EnvName, EnvSpec]] 
         lock=_last(layer.lock for layer in stack),
         beneath=tuple(beneath),
         variables=tuple(sorted(dict(v for layer in stack for v in layer.variables).items())),
+        pass_env=_pass_env(stack),
         # The closest declaration comes first on PATH.
         prepend_paths=_each_once(layer.prepend_paths for layer in reversed(stack)),
         refresh=bool(_last(layer.refresh for layer in stack)),
@@ -201,6 +208,7 @@ def combine(layers: Iterable[Layer], beneath: Iterable[tuple[EnvName, EnvSpec]] 
         backend=_last(layer.backend for layer in stack) or "uv",
         conda=_conda(stack),
         missing_interpreter=_last(layer.missing_interpreter for layer in stack) or "error",
+        runner_layer=_last(layer.runner_layer for layer in stack) is not False,
     )
 
 
@@ -210,6 +218,12 @@ def _project(stack: Sequence[Layer]) -> tuple[Project, str]:
         if layer.project is not None:
             return layer.project, layer.home if layer.project != "none" else ""
     return "none", ""
+
+
+def _pass_env(stack: Sequence[Layer]) -> tuple[str, ...] | None:
+    """An empty list passes nothing; only where nobody says anything, all is passed."""
+    said = [layer.pass_env for layer in stack if layer.pass_env is not None]
+    return _each_once(said) if said else None
 
 
 def _index(stack: Sequence[Layer]) -> Index:

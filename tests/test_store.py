@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -13,8 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from pytest_isoenv._file_locks import release
+from pytest_isoenv._process import MARK
 from pytest_isoenv._store import Store
-from pytest_isoenv.errors import StoreError
+from pytest_isoenv.errors import BrokenEnvironment, StoreError
 from pytest_isoenv.pinned import EnvKey
 
 # Another process: says "ready", waits for a line, then does what its arguments say.
@@ -238,6 +241,13 @@ def test_repair_never_touches_the_directory_that_others_may_be_running_in(ensure
     builder.reasons[old.directory] = "broken"
     ensure()
     assert files(old.directory) == before
+
+
+def test_what_is_broken_as_soon_as_it_is_built_is_an_error(store, builder):
+    with pytest.raises(BrokenEnvironment, match="only just built, and it never is well"):
+        store.ensure(EnvKey("key"), {}, "label", builder.build, lambda entry: "it never is well")
+    assert len(builder.builds) == 1
+    assert not builder.builds[0].exists()
 
 
 def test_a_repair_that_fails_leaves_the_old_entry_to_be_repaired_again(ensure, builder):
@@ -464,6 +474,38 @@ def test_what_a_killed_run_left_is_swept_by_the_next(store, other):
     assert mine.is_dir()
     store.close()
     assert left_in(store) == []
+
+
+needs_proc = pytest.mark.skipif(
+    not Path("/proc/self/environ").exists(), reason="this system does not show processes' variables"
+)
+
+
+@needs_proc
+def test_the_processes_of_a_killed_run_end_with_the_next_sweep(store, root):
+    dead, living = Store(root), Store(root)
+    installers = {}
+    for run in (dead, living):
+        run.ephemeral()
+        command = [sys.executable, "-c", "print('here', flush=True); input()"]
+        environ = {**os.environ, MARK: run.run}
+        installers[run.run] = subprocess.Popen(
+            command,
+            env=environ,
+            start_new_session=True,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert installers[run.run].stdout.readline() == "here\n"
+    release(dead._run._alive)  # as the system does it for a process that is killed
+    store.sweep()
+    with installers[dead.run] as left:
+        assert left.wait() == -signal.SIGKILL
+    with installers[living.run] as left:
+        left.communicate("\n")
+        assert left.returncode == 0
+    living.close()
 
 
 def test_what_a_living_run_uses_is_never_swept(store, other):

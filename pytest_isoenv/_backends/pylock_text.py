@@ -11,6 +11,7 @@ from urllib.request import url2pathname
 
 from packaging.utils import canonicalize_name
 
+from pytest_isoenv._redact import without_credentials
 from pytest_isoenv.pinned import parse_pylock, pylock_trees
 from pytest_isoenv.spec import Index
 
@@ -66,6 +67,11 @@ def without(text: str, names: Container[str]) -> str:
     return _kept(text, lambda block: _name(block) not in names)
 
 
+def divided(text: str, names: Container[str]) -> tuple[str, str]:
+    """The document with only the packages of these (normalised) names, and that with all others."""
+    return _kept(text, lambda block: _name(block) in names), without(text, names)
+
+
 def changed_packages(text: str, changed: Callable[[str, str], str]) -> str:
     """The document with each package's part as a function of its (normalised) name and text."""
     head, packages = _blocks(text)
@@ -107,8 +113,4 @@ def only_index(environ: Mapping[str, str], declared: Index) -> str | None:
     index = (
         declared.default or environ.get("UV_DEFAULT_INDEX") or environ.get("UV_INDEX_URL") or _PYPI
     )
-    return _strip_credentials(re.sub(r"^[\w-]+=", "", index))  # it may have a name
-
-
-def _strip_credentials(url: str) -> str:
-    return re.sub(r"(?<=://)[^/@]+@", "", url)
+    return without_credentials(re.sub(r"^[\w-]+=", "", index))  # it may have a name

@@ -80,35 +80,8 @@ print(found[0] if found else sys.exit("this Python comes without %s" % name))
 """
 
 _START = "start_pip.py"
-# Starts pip. Its configuration files count for nothing: two users with one key would get two
-# environments. Unpacked it starts in a third of the time; but a command that failed must run again
-# when what was unpacked is gone. What an index answered pip tells only those who ask for all it
-# does; without that, one that is down, or refuses us, is one that has no such package.
-_START_PIP = """\
-import logging, os, runpy, sys
-
-UNPACKED, WHEEL = {unpacked!r}, {wheel!r}
-os.environ["PIP_CONFIG_FILE"] = os.devnull
-sys.path.insert(0, UNPACKED if os.path.isdir(UNPACKED) else WHEEL)
-
-class Unanswered(logging.Handler):
-    lines = {{}}
-
-    def emit(self, record):
-        text = record.getMessage()
-        if text.startswith("Could not fetch URL"):
-            self.lines[text] = None
-
-asking = logging.getLogger("pip._internal.index.collector")
-asking.setLevel(logging.DEBUG)
-asking.addHandler(Unanswered())
-try:
-    runpy.run_module("pip", run_name="__main__", alter_sys=True)
-except SystemExit as end:
-    if end.code:
-        sys.stderr.writelines(line + "\\n" for line in Unanswered.lines)
-    raise
-"""
+# What starts pip; where that lies, and what else has it, is added at its end.
+_START_PIP = Path(__file__).with_name(_START)
 
 # The cache that pip keeps, and nothing else.
 _FROM_CACHE = ("--no-index", "--proxy", "http://127.0.0.1:9", "--retries", "0")
@@ -191,7 +164,8 @@ def _start_pip(python: str | Path, directory: Path, run: Run, failure: Any) -> P
     with _UNPACKING:
         unpacked = _unpacked(wheel).name
     start = directory / _START
-    write_atomically(start, _START_PIP.format(unpacked=unpacked, wheel=wheel))
+    program = _START_PIP.read_text(encoding="utf-8")
+    write_atomically(start, f"{program}\n\nmain({unpacked!r}, {wheel!r})\n")
     return start
 
 

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.parity import page
 from tests.parity.projects import SUITES
+
+
+@pytest.fixture
+def fields(pytestconfig: pytest.Config) -> dict[str, Any]:
+    """What environments declare beside what they are for."""
+    return dict.fromkeys(pytestconfig.getoption("--parity-without"), False)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -12,6 +12,7 @@ import sys
 import tarfile
 import urllib.parse
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -94,12 +95,18 @@ def _download(suite: Suite) -> bytes:
 
 
 class Place:
-    """A directory in which a suite is unpacked anew, at the same path, for each of its runs."""
+    """A directory in which a suite is unpacked anew, at the same path, for each of its runs.
+
+    ``fields`` are more of what its environment declares.
+    """
 
     timeout = 300.0
 
-    def __init__(self, suite: Suite, directory: Path, archive: Path) -> None:
+    def __init__(
+        self, suite: Suite, directory: Path, archive: Path, fields: Mapping[str, Any]
+    ) -> None:
         self.suite = suite
+        self._fields = fields
         self._directory = directory
         self._archive = archive
         self._project = directory / "project"
@@ -147,6 +154,7 @@ class Place:
             "dependencies": self.suite.dependencies,
             # So that both processes have the same modules: hypothesis looks through all of them.
             "env": {"PYTHONPATH": str(self._plugins), "RECORD": os.devnull},
+            **self._fields,
         }
         # YAML reads JSON.
         text = json.dumps({"environments": {"base": {"project": "none"}, NAME: declared}})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,10 +27,11 @@ def test_a_suite_gives_what_plain_pytest_gives(
     shared_caches: Path,
     record_property: pytest.RecordProperty,
     pytestconfig: pytest.Config,
+    fields: dict[str, Any],
 ) -> None:
     if suite.python not in pythons():
         pytest.skip(f"no Python {suite.python} on this machine")
-    place = Place(suite, tmp_path, sdist(suite, shared_caches / "sdists"))
+    place = Place(suite, tmp_path, sdist(suite, shared_caches / "sdists"), fields)
     comparison = compare(place)
     assert comparison.count >= 10 or comparison.plain.events["collection"]
     if place.crash:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,12 +36,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.mark.network
 def test_marked_and_in_env_a_suite_gives_what_plain_pytest_gives_there(
-    tmp_path: Path, python: str, version: str
+    tmp_path: Path, python: str, version: str, fields: dict[str, Any]
 ) -> None:
     if python not in pythons():
         pytest.skip(f"no Python {python} on this machine")
     wanted = "pytest" if version == NEWEST else f"pytest=={version}"
-    kitchen = Kitchen(tmp_path, None, f"{{python: {pythons()[python]}, dependencies: [{wanted}]}}")
+    declared = {"python": pythons()[python], "dependencies": [wanted], **fields}
+    kitchen = Kitchen(tmp_path, None, json.dumps(declared))
     kitchen_sink.write(kitchen.directory)
     options = ("--flavour=bitter", "-vv", "--doctest-modules")
     collected_here = kitchen.isolated(*options)
