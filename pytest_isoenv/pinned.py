@@ -10,6 +10,7 @@ import hashlib
 import re
 import sys
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Any, NewType
 
 from packaging.pylock import Pylock, PylockUnsupportedVersionError, PylockValidationError
@@ -250,7 +251,13 @@ def explain(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
 
 
 def _change(label: str, before: str, after: str) -> str:
-    was, now = before.split(" ")[0], after.split(" ")[0]
+    (was, _, there), (now, _, here) = before.partition(" "), after.partition(" ")
+    if was == now and label.startswith("layer "):
+        # The same content in another directory: a new generation, or the cache was moved.
+        again = PurePath(there).parent == PurePath(here).parent
+        return (
+            f"{label} was built again" if again else f"{label} was at {there} and is now at {here}"
+        )
     if was == now or label.startswith(("local ", "editable ", "variable ")):
         return f"{label}: other content"
     return f"{label} {was} -> {now}"

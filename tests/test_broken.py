@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 import types
@@ -87,11 +88,14 @@ def test_without_its_pyvenv_cfg_it_would_be_the_python_it_was_made_of_so_it_is_h
 
 
 def test_what_lies_elsewhere_now_is_built_anew_there(provide, cache, tmp_path):
-    before = provide()
+    provide()
     shutil.copytree(cache, tmp_path / "moved", symlinks=True)
     after = provide(cache=tmp_path / "moved")
-    there = tmp_path / "moved" / before.path.relative_to(cache)
-    assert after.why == f"it was broken: it was built at {before.path} and is now at {there}"
+    assert re.fullmatch(
+        rf"layer of pytest was at {re.escape(str(cache))}\S+ and is now at {tmp_path}/moved\S+",
+        after.why,
+    )
+    assert after.path.is_relative_to(tmp_path / "moved")
     assert value(after) == "1.0"
     assert provide(cache=tmp_path / "moved").provisioned == "cached"
 
@@ -101,7 +105,6 @@ def test_a_cache_that_moved_behind_a_link_is_as_good_as_before(provide, cache, t
     cache.rename(tmp_path / "bigger-disk")
     cache.symlink_to(tmp_path / "bigger-disk")
     assert provide().provisioned == "cached"
-    assert provide(cache=tmp_path / "bigger-disk").provisioned == "cached"
     cache.unlink()
     (tmp_path / "bigger-disk").rename(cache)
 
@@ -190,6 +193,7 @@ def test_a_file_that_is_damaged_in_the_installers_cache_too_is_fetched_anew(prov
 def test_doctor_finds_what_was_edited_and_has_it_built_again(provide, doctor):
     edited = provide()
     module(edited).write_text("__version__ = '9.9'\n")
+    os.utime(module(edited), (1, 1))  # else its bytecode could pass for new
     assert provide().provisioned == "cached"
     assert doctor() == (0, [])
     status, (found,) = doctor("--deep")
