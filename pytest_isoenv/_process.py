@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from pytest_isoenv._redact import redact
+from pytest_isoenv._secrets import hide
 
 #: The variable that tells the processes of a run from all others.
 MARK = "PYTEST_ISOENV_RUN"
@@ -24,17 +25,19 @@ MARK = "PYTEST_ISOENV_RUN"
 
 @dataclasses.dataclass(frozen=True)
 class Finished:
-    """A command that has ended: its exit status, and its output without credentials."""
+    """A command that has ended: its exit status, and its output without credentials of URLs."""
 
     command: str
     status: int
     stdout: str
     stderr: str
+    environ: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)
 
     @property
     def output(self) -> str:
-        """What a user should see of a failure."""
-        return "\n".join(part.strip() for part in (self.stderr, self.stdout) if part.strip())
+        """What a user should see of a failure: nothing that is secret in its variables."""
+        parts = (part.strip() for part in (self.stderr, self.stdout))
+        return hide("\n".join(filter(None, parts)), self.environ)
 
 
 class Cancelled(Exception):
@@ -75,10 +78,11 @@ class Processes:
         if self._stopped:
             raise Cancelled
         return Finished(
-            command=redact(shlex.join(argv)),
+            command=hide(shlex.join(argv), environ),
             status=popen.returncode,
             stdout=redact(stdout.decode("utf-8", "replace")),
             stderr=redact(stderr.decode("utf-8", "replace")),
+            environ=environ,
         )
 
     def _start(

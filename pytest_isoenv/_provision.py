@@ -284,9 +284,6 @@ class Provisioner:
     ) -> PinnedEnv:
         backend = self._backends[spec.backend]
         wanted = wanted_of(spec, interpreter, self._settings, _layers.packages(layers))
-        if spec.lock is not None and interpreter is not None:
-            text = (wanted.root / Path(spec.lock).expanduser()).read_text(encoding="utf-8")
-            _locks.check_python(spec.lock, text, interpreter)
         try:
             resolution = self._resolution(name, backend, wanted)
         except ResolutionError as error:
@@ -312,6 +309,7 @@ class Provisioner:
             tuple(sources),
             _layers.beneath(layers),
             resolution.foreign,
+            read=resolution.artefacts,
             resolved=resolution.resolved,
             note=resolution.note,
         )
@@ -369,6 +367,10 @@ class Provisioner:
 
     def _resolve(self, backend: Backend, wanted: Wanted, directory: Path) -> Resolution:
         reached("resolve", directory)
+        spec = wanted.spec
+        if spec.lock is not None and wanted.interpreter is not None:
+            text = (wanted.root / Path(spec.lock).expanduser()).read_text(encoding="utf-8")
+            _locks.check_python(spec.lock, text, wanted.interpreter)
         with self._scratch.room():
             return backend.resolve(wanted, directory, self._run)
 
@@ -491,13 +493,14 @@ class Provisioner:
         reached("create", directory)
         self._backends[pinned.spec.backend].create(installed, directory, run)
         reached("finish", directory)
-        facts = self._finish(directory, runner, [layer.path for layer in pinned.beneath])
+        facts = self._finish(directory, runner, pinned)
         return facts | _soundness.noted(directory, facts)
 
-    def _finish(self, directory: Path, runner: str, beneath: Sequence[str]) -> dict[str, Any]:
+    def _finish(self, directory: Path, runner: str, pinned: PinnedEnv) -> dict[str, Any]:
+        beneath = [layer.path for layer in pinned.beneath]
         answer = self._processes.run(
             [python_of(directory), "-I", "-c", FINISH, runner, *beneath],
-            environ=self._settings.worker_environ,
+            environ=self._settings.passed(pinned.spec.pass_env),
         )
         if answer.status != 0:
             raise BrokenEnvironment(str(directory), f"its Python does not run: {answer.output}")
@@ -510,9 +513,8 @@ class Provisioner:
     # directory -> Environment
 
     def _environment(self, name: EnvName, pinned: PinnedEnv, entry: Entry) -> Environment:
-        environ = activated(
-            self._settings.worker_environ, entry.directory, pinned.spec, self._settings.root
-        )
+        host = self._settings.passed(pinned.spec.pass_env)
+        environ = activated(host, entry.directory, pinned.spec, self._settings.root)
         return Environment(
             name=name,
             path=entry.directory,

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from packaging.utils import canonicalize_name
 
 from pytest_isoenv._backends.pylock_text import divided
-from pytest_isoenv.pinned import Beneath, Interpreter, PinnedEnv, packages_of
+from pytest_isoenv.pinned import Beneath, Interpreter, PinnedEnv
 from pytest_isoenv.spec import EnvName, EnvSpec
 
 # What pytest imports, and what those import on a Python older than 3.11.
@@ -32,25 +31,21 @@ def layer_of(pinned: PinnedEnv) -> PinnedEnv | None:
     if not pinned.spec.runner_layer or pinned.interpreter is None or os.name != "posix":
         return None
     names = _names(pinned.interpreter)
-    found = [package for text in pinned.pylocks for package in packages_of(text)]
-    taken = [package for package in found if package["name"] in names]
-    if "pytest" not in {package["name"] for package in taken} or not all(map(_is_hashed, taken)):
+    taken = tuple(artefact for artefact in pinned.artefacts if artefact.name in names)
+    if "pytest" not in {artefact.name for artefact in taken}:
+        return None
+    # One of a source tree is no artefact at all.
+    if not all(artefact.hashed for artefact in taken):
         return None
     spec = EnvSpec(
         index=pinned.spec.index, backend=pinned.spec.backend, refresh=pinned.spec.refresh
     )
     pylocks = tuple(divided(text, names)[0] for text in pinned.pylocks)
-    return PinnedEnv(spec, pinned.interpreter, pylocks, ())
+    return PinnedEnv(spec, pinned.interpreter, pylocks, (), read=taken)
 
 
 def _names(interpreter: Interpreter) -> frozenset[str]:
     return _NEEDED | _NEEDED_BEFORE if interpreter.release < _BEFORE else _NEEDED
-
-
-def _is_hashed(package: Mapping[str, Any]) -> bool:
-    """Whether it is a wheel, or one for each of several platforms, known by its content."""
-    wheels = package.get("wheels", [])
-    return bool(wheels) and all(wheel.get("hashes") for wheel in wheels)
 
 
 def name_of(layer: PinnedEnv) -> EnvName:

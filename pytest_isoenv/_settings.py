@@ -9,113 +9,12 @@ import dataclasses
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 import platformdirs
 
-# Variables of the host that must not reach a process of another environment: they would put the
-# host's packages on its path, or speak of a pytest run that is not the worker's.
-_HOST_ONLY = frozenset(
-    {
-        "PYTHONPATH",
-        "PYTHONHOME",
-        "PYTHONEXECUTABLE",
-        "__PYVENV_LAUNCHER__",
-        "PYTHONUSERBASE",
-        "VIRTUAL_ENV",
-        "VIRTUAL_ENV_PROMPT",
-        "CONDA_PREFIX",
-        "CONDA_DEFAULT_ENV",
-        "PYTEST_CURRENT_TEST",
-        "COVERAGE_PROCESS_CONFIG",
-        "COVERAGE_PROCESS_START",
-        "PYTEST_VERSION",
-    }
-)
-
-# What an installer may know of the host. Everything else is withheld: a UV_RESOLUTION or PIP_PRE
-# set in one shell would change what an environment is without a trace in its key.
-_FOR_INSTALLERS = frozenset(
-    {
-        "PATH",
-        "HOME",
-        "USER",
-        "LOGNAME",
-        "USERPROFILE",
-        "APPDATA",
-        "LOCALAPPDATA",
-        "SYSTEMROOT",
-        "COMSPEC",
-        "PATHEXT",
-        "TMPDIR",
-        "TEMP",
-        "TMP",
-        "LANG",
-        "LC_ALL",
-        "XDG_CACHE_HOME",
-        "XDG_CONFIG_HOME",
-        "XDG_DATA_HOME",
-        "GIT_SSH_COMMAND",
-        "SSH_AUTH_SOCK",
-        "SSL_CERT_FILE",
-        "SSL_CERT_DIR",
-        "REQUESTS_CA_BUNDLE",
-        "NETRC",
-        "HTTP_PROXY",
-        "HTTPS_PROXY",
-        "ALL_PROXY",
-        "NO_PROXY",
-        "CC",
-        "CXX",
-        "CFLAGS",
-        "CXXFLAGS",
-        "LDFLAGS",
-        "PKG_CONFIG_PATH",
-        "MAMBA_ROOT_PREFIX",
-        "CONDA_PKGS_DIRS",
-        "RATTLER_AUTH_FILE",
-        "RATTLER_CACHE_DIR",
-        "PIP_CACHE_DIR",
-        "PIP_CERT",
-        "PIP_CLIENT_CERT",
-        "PIP_DEFAULT_TIMEOUT",
-        "PIP_EXTRA_INDEX_URL",
-        "PIP_FIND_LINKS",
-        "PIP_INDEX_URL",
-        "PIP_KEYRING_PROVIDER",
-        "PIP_NO_INDEX",
-        "PIP_PROXY",
-        "PIP_RETRIES",
-        "PIP_TIMEOUT",
-        "PIP_TRUSTED_HOST",
-        "UV_CACHE_DIR",
-        "UV_CONCURRENT_BUILDS",
-        "UV_CONCURRENT_DOWNLOADS",
-        "UV_CONCURRENT_INSTALLS",
-        "UV_DEFAULT_INDEX",
-        "UV_EXTRA_INDEX_URL",
-        "UV_FIND_LINKS",
-        "UV_HTTP_CONNECT_TIMEOUT",
-        "UV_HTTP_RETRIES",
-        "UV_HTTP_TIMEOUT",
-        "UV_INDEX",
-        "UV_INDEX_URL",
-        "UV_INSECURE_HOST",
-        "UV_KEYRING_PROVIDER",
-        "UV_LINK_MODE",
-        "UV_NATIVE_TLS",
-        "UV_OFFLINE",
-        "UV_PYPY_INSTALL_MIRROR",
-        "UV_PYTHON_CACHE_DIR",
-        "UV_PYTHON_DOWNLOADS",
-        "UV_PYTHON_DOWNLOADS_JSON_URL",
-        "UV_PYTHON_INSTALL_DIR",
-        "UV_PYTHON_INSTALL_MIRROR",
-        "UV_SYSTEM_CERTS",
-    }
-)
-_INSTALLER_PREFIXES = ("UV_INDEX_", "CONDA_OVERRIDE_")
+from pytest_isoenv import _variables
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,7 +35,7 @@ class Settings:
     jobs: int
     refresh: bool
     upgrade: bool
-    environ: Mapping[str, str]
+    environ: Mapping[str, str] = dataclasses.field(repr=False)
     outputs: frozenset[Path] = frozenset()
     timeout: float | None = None
     shared: Path | None = None
@@ -150,20 +49,21 @@ class Settings:
     @property
     def installer_environ(self) -> dict[str, str]:
         """The host's variables that an installer gets to see."""
-        return {
-            name: value
-            for name, value in self.environ.items()
-            if name.upper() in _FOR_INSTALLERS or name.startswith(_INSTALLER_PREFIXES)
-        }
+        return _variables.for_installers(self.environ)
 
     @property
     def worker_environ(self) -> dict[str, str]:
+        """The host's variables that processes in an environment get to see: see :meth:`passed`."""
+        return self.passed(None)
+
+    def passed(self, patterns: Collection[str] | None) -> dict[str, str]:
         """The host's variables that processes in an environment get to see.
 
-        The executables of the host's own virtual environment leave ``PATH``, as if it had been
-        deactivated.
+        Where ``patterns`` are given, these are names and globs, and nothing else is passed but what
+        no process can do without. The executables of the host's own virtual environment leave
+        ``PATH``, as if it had been deactivated.
         """
-        environ = {name: text for name, text in self.environ.items() if name not in _HOST_ONLY}
+        environ = _variables.for_environments(self.environ, patterns)
         if sys.prefix != sys.base_prefix:
             own = {str(Path(sys.prefix, "bin")), str(Path(sys.prefix, "Scripts"))}
             own |= {str(Path(sys.executable).parent)}

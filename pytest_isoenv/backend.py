@@ -31,7 +31,7 @@ class Wanted:
     interpreter: Interpreter | None
     pytest_requirements: Sequence[str]
     root: Path
-    installer_environ: Mapping[str, str]
+    installer_environ: Mapping[str, str] = dataclasses.field(repr=False)
     exclude_newer: str | None = None
     beneath: Mapping[str, str] = dataclasses.field(default_factory=dict)
 

@@ -425,6 +425,14 @@ def isoenv(request: pytest.FixtureRequest) -> Callable[..., Environment]:
     """
 
     def environment(*name_or_requirements: Any, **fields: Any) -> Environment:
-        return run_of(request.config).provide(*name_or_requirements, **fields)
+        __tracebackhide__ = True
+        from pytest_isoenv.errors import IsoenvError
+
+        try:
+            return run_of(request.config).provide(*name_or_requirements, **fields)
+        except IsoenvError as error:
+            # What went wrong, it says itself. A traceback through our code would show the variables
+            # that installers get, and with them credentials.
+            raise error.with_traceback(None) from None
 
     return environment

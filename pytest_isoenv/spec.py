@@ -90,7 +90,8 @@ class Layer:
     local: tuple[str, ...] = ()
     lock: str | None = None
     layers: tuple[str, ...] = ()
-    variables: tuple[tuple[str, str], ...] = ()
+    variables: tuple[tuple[str, str], ...] = dataclasses.field(default=(), repr=False)
+    pass_env: tuple[str, ...] | None = None
     prepend_paths: tuple[str, ...] = ()
     refresh: bool | None = None
     max_age: str | None = None
@@ -129,7 +130,8 @@ class EnvSpec:
     local: tuple[str, ...] = ()
     lock: str | None = None
     beneath: tuple[tuple[EnvName, EnvSpec], ...] = ()
-    variables: tuple[tuple[str, str], ...] = ()
+    variables: tuple[tuple[str, str], ...] = dataclasses.field(default=(), repr=False)
+    pass_env: tuple[str, ...] | None = None
     prepend_paths: tuple[str, ...] = ()
     refresh: bool = False
     max_age: str | None = None
@@ -198,6 +200,7 @@ def combine(layers: Iterable[Layer], beneath: Iterable[tuple[EnvName, EnvSpec]] 
         lock=_last(layer.lock for layer in stack),
         beneath=tuple(beneath),
         variables=tuple(sorted(dict(v for layer in stack for v in layer.variables).items())),
+        pass_env=_pass_env(stack),
         # The closest declaration comes first on PATH.
         prepend_paths=_each_once(layer.prepend_paths for layer in reversed(stack)),
         refresh=bool(_last(layer.refresh for layer in stack)),
@@ -215,6 +218,12 @@ def _project(stack: Sequence[Layer]) -> tuple[Project, str]:
         if layer.project is not None:
             return layer.project, layer.home if layer.project != "none" else ""
     return "none", ""
+
+
+def _pass_env(stack: Sequence[Layer]) -> tuple[str, ...] | None:
+    """An empty list passes nothing; only where nobody says anything, all is passed."""
+    said = [layer.pass_env for layer in stack if layer.pass_env is not None]
+    return _each_once(said) if said else None
 
 
 def _index(stack: Sequence[Layer]) -> Index:

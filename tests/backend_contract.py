@@ -16,7 +16,7 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ from pytest_isoenv.environment import python_of
 from pytest_isoenv.errors import BuildError, ResolutionError
 from pytest_isoenv.pinned import Interpreter, PinnedEnv, Resolution, Source
 from pytest_isoenv.spec import EnvName, EnvSpec
-from tests.packages import Index, make_project, make_wheel
+from tests.packages import Index, make_project, make_sdist, make_wheel, member, write_wheel
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -92,6 +92,13 @@ class Bench:
             return Resolution(())
         return dataclasses.replace(self.resolve(), pylocks=())
 
+    def below(self, directory):
+        """The same with directories, and caches of the installer's, below another one."""
+        caches = {name: str(directory / name) for name in ("UV_CACHE_DIR", "PIP_CACHE_DIR")}
+        scratch = directory / "bench"
+        scratch.mkdir()
+        return dataclasses.replace(self, environ={**self.environ, **caches}, scratch=scratch)
+
     def directory(self):
         number = len(list(self.scratch.iterdir()))
         directory = self.scratch / str(number)
@@ -142,6 +149,21 @@ def files_with(directory: Path, text: str) -> list[Path]:
     """The files of this machine's user below a directory that hold a text."""
     files = (path for path in directory.rglob("*") if path.is_file() and not path.is_symlink())
     return [path for path in files if text.encode() in path.read_bytes()]
+
+
+def escaping(outside: Path) -> Iterator[list[str]]:
+    """Names in a wheel that lead out of an environment, whatever they start from there."""
+    yield [f"{'../' * levels}escaped" for levels in range(4, 7)]
+    yield [str(outside / "escaped")]
+    yield [f"bad2-1.0.data/scripts/{'../' * levels}escaped" for levels in range(3, 7)]
+    yield [f"bad3-1.0.data/data/{'../' * levels}escaped" for levels in range(3, 7)]
+
+
+def escaped(directory: Path) -> list[Path]:
+    """What such names have led to, outside environments and the directories of an installer."""
+    found = [path for path in directory.rglob("escaped") if path.read_bytes() == b"escaped"]
+    homes = ("lib", "Lib", "archive-v0", "pkgs")
+    return [path for path in found if not set(homes) & set(path.relative_to(directory).parts)]
 
 
 @contextlib.contextmanager
@@ -364,6 +386,47 @@ class BackendContract:
             text = text.replace(digest, "0" * 64)
         with pytest.raises(BuildError):
             bench.create(dataclasses.replace(resolution, pylocks=(text,)))
+
+    def test_a_wheel_that_was_changed_since_it_was_pinned_is_never_installed(self, bench, tmp_path):
+        wheel = make_wheel(tmp_path, "mine", "1.0", modules={"mine.py": "WHO = 'pinned'\n"})
+        resolution = bench.resolve(str(wheel), root=tmp_path)
+        assert inside(bench.create(resolution), "import mine; print(mine.WHO)") == "pinned"
+        make_wheel(tmp_path, "mine", "1.0", modules={"mine.py": "WHO = 'changed'\n"})
+        try:
+            again = bench.create(resolution)
+        except BuildError:
+            return
+        # An installer may still have what was pinned.
+        assert inside(again, "import mine; print(mine.WHO)") == "pinned"
+
+    def test_a_wheel_writes_nothing_outside_its_environment(self, bench, tmp_path):
+        bench = bench.below(tmp_path)
+        for number, names in enumerate(escaping(tmp_path / "outside")):
+            info = f"bad{number}-1.0.dist-info"
+            kind = "Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+            metadata = f"Metadata-Version: 2.1\nName: bad{number}\nVersion: 1.0\n"
+            files = {f"{info}/WHEEL": kind.encode(), f"{info}/METADATA": metadata.encode()}
+            wheel = tmp_path / f"bad{number}-1.0-py3-none-any.whl"
+            write_wheel(wheel, info, files | dict.fromkeys(names, b"escaped"))
+            with contextlib.suppress(BuildError):
+                bench.create(None, Source(str(wheel), "digest"))
+        assert escaped(tmp_path) == []
+
+    def test_an_archive_of_sources_that_leads_out_of_itself_is_refused(self, bench, tmp_path):
+        bench = bench.below(tmp_path)
+        outside = tmp_path / "outside"
+        outside.mkdir()
+        several = [
+            [member("../escaped")],
+            [member(str(outside / "escaped"))],
+            [member("bad-1.0/link", str(outside)), member("bad-1.0/link/escaped")],
+            [member("bad-1.0/link", str(outside / "escaped")), member("bad-1.0/link")],
+        ]
+        for number, members in enumerate(several):
+            archive = make_sdist(tmp_path / str(number), "bad", members)
+            with pytest.raises(ResolutionError):
+                bench.resolve(str(archive))
+        assert escaped(tmp_path) == []
 
     def test_a_local_tree_is_built_from_its_content_and_never_stale(self, bench, tree):
         source = Source(str(tree), "digest")

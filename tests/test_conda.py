@@ -267,3 +267,39 @@ def test_the_moment_and_the_channels_of_this_machine_are_asked_for(bench, tmp_pa
     assert request["channels"] == [(tmp_path / "channel").as_uri(), "conda-forge"]
     assert request["specs"] == ["python"]
     assert Path(request["prefix"]).name == "prefix"
+
+
+# A package may list what it likes; links of py-rattler's are named by it.
+OUT = {
+    "above": {"files": {"info/paths.json": json.dumps({"paths": [{"_path": "../two/x"}]})}},
+    "command": {
+        "files": {"info/link.json": json.dumps({"noarch": {"entry_points": ["../../x = a:b"]}})}
+    },
+    "link": {"links": {"link": "/"}},
+}
+
+
+@needs_rattler
+@pytest.mark.parametrize("name", OUT)
+def test_a_package_that_would_write_outside_the_environment_is_refused(
+    bench, channel, tmp_path, name
+):
+    ours = tmp_path / "channel"
+    make_package(ours, name, "1.0", **OUT[name])
+    fields = {"conda": Conda((write_index(ours), channel.as_uri()), (name, "python"))}
+    environ = {**bench.environ, "RATTLER_CACHE_DIR": str(tmp_path / "cache")}
+    other = dataclasses.replace(bench, environ=environ, fields=fields)
+    with pytest.raises(ResolutionError) as caught:
+        other.resolve()
+    assert f"{name} is not installed: " in caught.value.output
+    assert "leads out of the environment" in caught.value.output
+
+
+@needs_rattler
+def test_links_within_a_package_are_no_way_out(bench, channel, tmp_path):
+    ours = tmp_path / "channel"
+    links = {"lib64": "lib", "bin/tool": "../lib/tool", "share/x": "../nowhere"}
+    make_package(ours, "linked", "1.0", files={"lib/tool": "x"}, links=links)
+    fields = {"conda": Conda((write_index(ours), channel.as_uri()), ("linked", "python"))}
+    other = dataclasses.replace(bench, fields=fields)
+    assert versions(other.resolve())["linked"] == "1.0"

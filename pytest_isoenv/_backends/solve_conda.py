@@ -13,12 +13,14 @@ import hashlib
 import json
 import os
 import sys
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import rattler
+from rattler.install import InstallerReporter
+from rattler.package_cache import PackageCache
 
 
 class RefusedError(Exception):
@@ -33,7 +35,97 @@ async def fill(request: dict[str, Any]) -> None:
         records = await solved(request)
     for record in records:
         check_file(record)
-    await rattler.install(records, target_prefix=request["prefix"], show_progress=False)
+    packages = cache() / "pkgs"
+    lying = {name_of(record): unpacked(packages, record) for record in records}
+    watch = Watch(lying)  # type: ignore[abstract]  # the others are empty, and not abstract
+    await rattler.install(
+        records,
+        target_prefix=request["prefix"],
+        package_cache=PackageCache(packages),
+        show_progress=False,
+        reporter=watch,
+    )
+
+
+class Watch(InstallerReporter):
+    """Ends the program before a package is linked that would write outside the prefix.
+
+    py-rattler looks at no path that a package lists, and goes on if a reporter raises. ``unpacked``
+    are the directories of packages by their names.
+    """
+
+    def __init__(self, unpacked: dict[str, Path]) -> None:
+        self._unpacked = unpacked
+
+    def on_link_start(self, operation: int, package_name: str) -> int:
+        """Look at what was unpacked, whoever unpacked it."""
+        try:
+            reason = leads_out(self._unpacked[package_name])
+        except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
+            reason = f"it cannot be checked: {error!r}"
+        if reason is not None:
+            sys.stderr.write(f"RefusedError: {package_name} is not installed: {reason}\n")
+            sys.stderr.flush()
+            os._exit(1)
+        return 0
+
+
+def cache() -> Path:
+    """Where py-rattler keeps what it has downloaded, also for others who use it."""
+    told = os.environ.get("RATTLER_CACHE_DIR")
+    if told:
+        return Path(told)
+    homes = {
+        "darwin": Path.home() / "Library" / "Caches",
+        "win32": Path(os.environ.get("LOCALAPPDATA") or Path.home()),
+    }
+    usual = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return homes.get(sys.platform, usual) / "rattler" / "cache"
+
+
+def name_of(record: rattler.RepoDataRecord) -> str:
+    """The name by which a reporter is told of a package."""
+    return str(record.name.normalized)
+
+
+def unpacked(packages: Path, record: rattler.RepoDataRecord) -> Path:
+    """Where a package will lie below the cache."""
+    return packages / f"{name_of(record)}-{record.version}-{record.build}"
+
+
+def leads_out(package: Path) -> str | None:
+    """Why an unpacked package would write outside the prefix that it is linked into."""
+    for path in (*listed(package), *commands(package)):
+        pure = PurePosixPath(path.replace("\\", "/"))
+        if pure.is_absolute() or ".." in pure.parts or Path(path).is_absolute():
+            return f"its file {path!r} leads out of the environment"
+        file = package / pure
+        if file.is_symlink() and file.is_dir() and not _stays_inside(file, package):
+            return f"its link {path!r} leads out of the environment, to another directory"
+    return None
+
+
+def _stays_inside(link: Path, package: Path) -> bool:
+    return link.resolve().is_relative_to(package.resolve())
+
+
+def listed(package: Path) -> list[str]:
+    """The paths that a package says it has."""
+    paths, files = package / "info" / "paths.json", package / "info" / "files"
+    told = files.read_text(encoding="utf-8").splitlines() if files.exists() else []
+    if paths.exists():
+        entries = json.loads(paths.read_text(encoding="utf-8"))["paths"]
+        told += [entry["_path"] for entry in entries]
+    return told
+
+
+def commands(package: Path) -> list[str]:
+    """The scripts that are made for it, if it is a package of Python's for any platform."""
+    link = package / "info" / "link.json"
+    if not link.exists():
+        return []
+    noarch = json.loads(link.read_text(encoding="utf-8")).get("noarch") or {}
+    return [f"bin/{entry.partition('=')[0].strip()}" for entry in noarch.get("entry_points") or ()]
 
 
 async def solved(request: dict[str, Any]) -> list[rattler.RepoDataRecord]:

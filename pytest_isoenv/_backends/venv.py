@@ -74,17 +74,8 @@ found = [path for path in found if os.path.isfile(path)]
 print(found[0] if found else sys.exit("this Python comes without %s" % name))
 """
 
-# Starts pip. Its configuration files count for nothing: two users with one key would get two
-# environments. Unpacked it starts in a third of the time; but a command that failed must run again
-# when what was unpacked is gone.
-_START_PIP = """\
-import os, runpy, sys
-
-UNPACKED, WHEEL = {unpacked!r}, {wheel!r}
-os.environ["PIP_CONFIG_FILE"] = os.devnull
-sys.path.insert(0, UNPACKED if os.path.isdir(UNPACKED) else WHEEL)
-runpy.run_module("pip", run_name="__main__", alter_sys=True)
-"""
+# What starts pip; where that lies, and what else has it, is added at its end.
+_START_PIP = Path(__file__).with_name("start_pip.py")
 
 _UNPACKING = threading.Lock()
 
@@ -147,7 +138,8 @@ def _start_pip(python: str | Path, directory: Path, run: Run, failure: Any) -> P
     with _UNPACKING:
         unpacked = _unpacked(wheel).name
     start = directory / "start_pip.py"
-    write_atomically(start, _START_PIP.format(unpacked=unpacked, wheel=wheel))
+    program = _START_PIP.read_text(encoding="utf-8")
+    write_atomically(start, f"{program}\n\nmain({unpacked!r}, {wheel!r})\n")
     return start
 
 
