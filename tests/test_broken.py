@@ -21,7 +21,7 @@ from pytest_isoenv.errors import BrokenEnvironment
 from pytest_isoenv.spec import EnvName, EnvSpec
 from tests.packages import make_project
 from tests.parity.compare import pythons
-from tests.test_damage import as_root
+from tests.test_damage import as_root, replace
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +162,22 @@ def test_an_environment_that_fails_its_check_at_once_is_an_error_and_built_only_
         with pytest.raises(BrokenEnvironment, match="only just built, and it never works"):
             provisioner.environment(EnvName("x"), EnvSpec(requirements=("other==1.0",)))
         assert len(created) == number
+    provisioner.close()
+
+
+def test_whoever_doubts_an_environment_hears_what_others_have_found(tmp_path, cache):
+    provisioner = Provisioner(gather(tmp_path, cache=cache), [uv])
+    spec = EnvSpec(requirements=("lib==1.0",))
+    sound = provisioner.environment(EnvName("x"), spec)
+    assert provisioner.doubt(sound) == ""
+    assert provisioner.environment(EnvName("x"), spec) is sound
+    layer = Path((module(sound, "00-isoenv-runner.pth")).read_text().splitlines()[0])
+    replace(layer / "pytest" / "__init__.py", "")
+    assert "pytest/__init__.py of pytest is empty" in provisioner.doubt(sound)
+    assert provisioner.doubt(sound) == "another process has found that"
+    healed = provisioner.environment(EnvName("x"), spec)
+    assert healed.path != sound.path
+    assert provisioner.doubt(healed) == ""
     provisioner.close()
 
 
