@@ -212,10 +212,11 @@ class Provisioner:
 
         It is built again when it is wanted next, by this run as well.
         """
+        if environment.provisioned == "ephemeral" or not self._store.writable:
+            return ""  # nobody has it but this run, or it cannot be built again
         manifest = manifest_in(environment.path.parent)
-        if manifest is None or not self._store.writable:
-            return ""  # it is of this run alone, or cannot be built again
-        beneath = [text for name, text in manifest["inputs"].items() if name.startswith("layer ")]
+        inputs = manifest["inputs"] if manifest is not None else {}
+        beneath = [text for name, text in inputs.items() if name.startswith("layer ")]
         home = environment.path.parent.parent
         places = [environment.path, *(home / text.replace(" ", "/") for text in beneath)]
         found = "; ".join(filter(None, map(self._condemned, places)))
@@ -225,9 +226,10 @@ class Provisioner:
         return found
 
     def _condemned(self, directory: Path) -> str:
+        """Why an environment is not to be used any longer, from now on by nobody."""
         manifest = manifest_in(directory.parent)
         if manifest is None or manifest["directory"] != directory.name:
-            return ""
+            return "another process has found that"
         backend, facts = manifest["inputs"].get("backend", ""), manifest["facts"]
         reason = self.check(backend, directory, facts)
         damages = [] if reason else self.examine(backend, directory, facts)

@@ -279,6 +279,8 @@ def explain(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
 
 def _change(label: str, before: str, after: str) -> str:
     was, now = before.split(" ")[0], after.split(" ")[0]
+    if was == now and label.startswith("layer "):
+        return f"{label} was built again"
     if was == now or label.startswith(("local ", "editable ", "variable ")):
         return f"{label}: other content"
     return f"{label} {was} -> {now}"
