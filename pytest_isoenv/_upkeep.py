@@ -169,7 +169,10 @@ def _resolutions(store: Store) -> Iterator[Kept]:
     for directory in _children(store.home / "resolutions"):
         thing, pin = f"resolution-{directory.name}", directory / "pin.json"
         kind: Kind = "resolution" if pin.is_file() else "remains"
-        yield Kept(kind, directory.name, directory, thing, _time(directory), _time(pin))
+        written = read_json(pin) if kind == "resolution" else None
+        # Not the file's own time: it is written again when nobody could resolve anew.
+        made = written.get("resolved") if isinstance(written, dict) else None
+        yield Kept(kind, directory.name, directory, thing, _time(directory), made or 0.0)
 
 
 def _wheels(store: Store) -> Iterator[Kept]:
