@@ -129,10 +129,10 @@ class Walk:
         )
         return state.picture(place)
 
-    def _damage(self, fault: str, before: dict[Path, tuple[int, bytes]]) -> None:
+    def _damage(self, fault: str, before: dict[Path, bytes]) -> None:
         """Let every small file that was written now be as if it had not reached the disk."""
-        for path, (written, data) in state.small_files(self.world.home).items():
-            if before.get(path, (0, b""))[0] == written:
+        for path, data in state.small_files(self.world.home).items():
+            if before.get(path) == data:
                 continue
             if fault.endswith("removed"):
                 path.unlink()
