@@ -29,6 +29,7 @@ class EnvManager:
         cache_dir: the cache to use; the user's own by default.
         ephemeral: build every environment from scratch, and remove it on :meth:`close`.
         upgrade: resolve requirements anew instead of using kept resolutions.
+        offline: leave the network alone; with ``upgrade``, a ConfigError.
     """
 
     def __init__(
@@ -38,12 +39,14 @@ class EnvManager:
         cache_dir: str | Path | None = None,
         ephemeral: bool = False,
         upgrade: bool = False,
+        offline: bool = False,
     ) -> None:
         settings = _settings.gather(
             Path(root or Path.cwd()).resolve(),
             cache=Path(cache_dir) if cache_dir else None,
             refresh=ephemeral,
             upgrade=upgrade,
+            offline=offline,
         )
         backends = builtin()
         self._declarations = _config.load(

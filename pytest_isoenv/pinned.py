@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Iterable, Mapping
 from functools import cached_property
+from pathlib import PurePath
 from typing import Any, NewType
 
 from packaging.pylock import Pylock, PylockUnsupportedVersionError, PylockValidationError
@@ -173,6 +174,11 @@ class Beneath:
     path: str
     key: str
 
+    @property
+    def told(self) -> str:
+        """Its key, and which of its generations this is; not where its cache happens to be."""
+        return f"{self.key} {PurePath(self.path).name}"
+
 
 @dataclasses.dataclass(frozen=True)
 class PinnedEnv:
@@ -225,9 +231,9 @@ class PinnedEnv:
         for name, value in self.spec.variables:
             inputs[f"variable {name}"] = digest(value)
         for layer in self.beneath:
-            inputs[f"layer {layer.name}"] = f"{layer.key} {layer.path}"
+            inputs[f"layer {layer.name}"] = layer.told
         if self.runner is not None:
-            inputs[_RUNNER] = f"{self.runner.key} {self.runner.path}"
+            inputs[_RUNNER] = self.runner.told
         return inputs
 
     @cached_property
