@@ -23,7 +23,7 @@ from pytest_isoenv._files import (
     write_atomically,
 )
 from pytest_isoenv._finish import FINISH
-from pytest_isoenv._hints import LOOSEN, hint
+from pytest_isoenv._hints import LOOSEN, trouble
 from pytest_isoenv._interpreters import Interpreters
 from pytest_isoenv._once import Once
 from pytest_isoenv._process import Processes
@@ -217,7 +217,8 @@ class Provisioner:
         manifest = manifest_in(environment.path.parent)
         inputs = manifest["inputs"] if manifest is not None else {}
         beneath = [text for name, text in inputs.items() if name.startswith("layer ")]
-        places = [environment.path, *(Path(text.partition(" ")[2]) for text in beneath)]
+        home = environment.path.parent.parent
+        places = [environment.path, *(home / text.replace(" ", "/") for text in beneath)]
         found = "; ".join(filter(None, map(self._condemned, places)))
         if found:
             self._ready.clear()
@@ -327,6 +328,8 @@ class Provisioner:
             if still is not None:
                 return still
         self._notify(name)
+        if self._settings.offline:
+            return self._offline(backend, wanted)
         if store is None or not store.writable:
             return dated(self._resolve(backend, wanted, self._scratch.ephemeral()))
         with store.resolution(intent) as directory:
@@ -342,7 +345,7 @@ class Provisioner:
         if max_age is None or not is_too_old(kept.resolved, max_age):
             return kept
         why = "the cache cannot be written to" if not store.writable else ""
-        why = why or (NOT_ASKED if was_tried(kept) else "")
+        why = why or (NOT_ASKED if was_tried(kept) or self._settings.offline else "")
         return replace(kept, note=served(kept, max_age, why)) if why else None
 
     def _resolve_into(
@@ -375,6 +378,15 @@ class Provisioner:
             _locks.check_python(spec.lock, text, wanted.interpreter)
         with self._scratch.room():
             return backend.resolve(wanted, directory, self._run)
+
+    def _offline(self, backend: Backend, wanted: Wanted) -> Resolution:
+        """What an installer makes of what it has downloaded; not kept: an index may know better."""
+        try:
+            return dated(self._resolve(backend, wanted, self._scratch.ephemeral()))
+        except ResolutionError as error:
+            rest = (error.happened or "offline").removeprefix("offline, and ")
+            error.happened = f"offline, and nothing was resolved for them before; {rest}"
+            raise
 
     def _source(self, text: str, editable: bool, wanted: Wanted, build: bool) -> Source:
         path = (self._settings.root / Path(text).expanduser()).resolve()
@@ -553,15 +565,30 @@ class Provisioner:
         cwd: Path | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> str:
-        environ = {**self._settings.installer_environ, **(environ or {})}
+        settings = self._settings
+        environ = {**settings.installer_environ, **settings.network_environ, **(environ or {})}
         reached("run a command", purpose)
-        ended = self._processes.run(args, environ=environ, cwd=cwd)
+        ended = self._processes.run(args, environ={**environ, **settings.first_try}, cwd=cwd)
+        if ended.status != 0 and settings.first_try and trouble(ended.output).passes:
+            ended = self._processes.run(args, environ=environ, cwd=cwd)
         if ended.status != 0:
+            told = trouble(ended.output, self._asked(args, environ), offline=settings.offline)
             error: CommandError = failure(
-                purpose, ended.command, ended.status, ended.output, hint(ended.output)
+                purpose,
+                ended.command,
+                ended.status,
+                ended.output,
+                told.next_step,
+                told.happened,
+                told.offline,
             )
             raise error
         return ended.stdout
+
+    def _asked(self, args: Sequence[str | Path], environ: Mapping[str, str]) -> list[str]:
+        """The indexes that a command asks; the backend whose it is knows."""
+        known = [getattr(backend, "indexes_of", None) for backend in self._backends.values()]
+        return [index for of in known if of is not None for index in of(args, environ)]
 
 
 def _empty(directory: Path) -> None:

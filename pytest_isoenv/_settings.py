@@ -15,6 +15,12 @@ from pathlib import Path
 import platformdirs
 
 from pytest_isoenv import _variables
+from pytest_isoenv.errors import ConfigError, Problem
+
+# How each installer is told to leave the network alone.
+_OFFLINE = ("UV_OFFLINE", "PIP_NO_INDEX", "CONDA_OFFLINE", "MAMBA_OFFLINE")
+# How often each tries again by itself what has failed; a user who has said it is obeyed.
+_RETRIES = ("UV_HTTP_RETRIES", "PIP_RETRIES")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,10 +30,10 @@ class Settings:
     ``root`` is the directory that relative paths of declarations start from. ``jobs`` bounds the
     environments that are built and run at once; ``timeout`` is how long (seconds) one may give no
     sign of life while it has something to do, None for ever. With ``refresh`` every environment is
-    ephemeral; with ``upgrade`` kept resolutions are made anew. ``outputs`` are files that the run
-    writes, and so no part of what it tests. ``shared`` is where the processes of one run keep
-    ephemeral environments together; None where a process has its own. ``scratch`` is a place for
-    what cannot be in the cache, as nobody can write there.
+    ephemeral; with ``upgrade`` kept resolutions are made anew; with ``offline`` nothing asks the
+    network. ``outputs`` are files that the run writes, and so no part of what it tests. ``shared``
+    is where the processes of one run keep ephemeral environments together; None where a process
+    has its own. ``scratch`` is a place for what cannot be in the cache, as nobody can write there.
     """
 
     root: Path
@@ -39,6 +45,7 @@ class Settings:
     outputs: frozenset[Path] = frozenset()
     timeout: float | None = None
     shared: Path | None = None
+    offline: bool = False
     scratch: Path = dataclasses.field(default_factory=lambda: _scratch())
 
     @property
@@ -50,6 +57,23 @@ class Settings:
     def installer_environ(self) -> dict[str, str]:
         """The host's variables that an installer gets to see."""
         return _variables.for_installers(self.environ)
+
+    @property
+    def network_environ(self) -> dict[str, str]:
+        """Variables for installers beside those of the host: how they are to use the network."""
+        if self.offline:
+            return dict.fromkeys(_OFFLINE, "1")
+        return {}
+
+    @property
+    def first_try(self) -> dict[str, str]:
+        """Variables with which installers try once: what is down is said at once.
+
+        Empty where the user has said how often they try.
+        """
+        if self.offline or any(self.environ.get(name) for name in _RETRIES):
+            return {}
+        return dict.fromkeys(_RETRIES, "0")
 
     @property
     def worker_environ(self) -> dict[str, str]:
@@ -82,11 +106,16 @@ def gather(
     timeout: float | None = None,
     outputs: Iterable[Path] = (),
     shared: Path | None = None,
+    offline: bool = False,
 ) -> Settings:
     """The settings of this process; what is not given is found out.
 
     The cache lies where ``XDG_CACHE_HOME`` or the platform's convention puts a user's caches.
+    Raises :exc:`~pytest_isoenv.errors.ConfigError` for what contradicts itself.
     """
+    if offline and upgrade:
+        what = "--env-upgrade resolves anew, which needs the network: give one of the two"
+        raise ConfigError([Problem("--env-offline", what)])
     return Settings(
         root=root,
         cache=cache.absolute() if cache else _cache(),
@@ -97,6 +126,7 @@ def gather(
         environ=dict(os.environ),
         outputs=frozenset(outputs),
         shared=shared,
+        offline=offline,
     )
 
 

@@ -227,7 +227,9 @@ def prune(
             break
         if until is None:
             kept.files  # noqa: B018 - its size can be told only now
-        pruned.append(Pruned(kept, why, busy=not _remove(store, kept, dry_run=dry_run)))
+        ended = _remove(store, kept, dry_run=dry_run)
+        if ended != "gone":
+            pruned.append(Pruned(kept, why, busy=ended == "busy"))
     if not dry_run:
         _remove_litter(store)
         store.trash.empty(until)
@@ -272,20 +274,25 @@ def _beyond(limit: int, things: Iterable[Kept], until: float | None) -> Iterator
                 yield kept
 
 
-def _remove(store: Store, kept: Kept, *, dry_run: bool) -> bool:
-    """Whether it could be removed: nobody is at work on it, uses it, or has used it since."""
+def _remove(store: Store, kept: Kept, *, dry_run: bool) -> Literal["removed", "busy", "gone"]:
+    """Remove it, if nobody is at work on it, uses it, or has used it since it was looked at.
+
+    What somebody else has removed meanwhile is ``gone``.
+    """
     with store.alone_with(kept.thing) as alone:
+        if alone and not kept.path.exists():
+            return "gone"
         if not alone or store.runs.leased(kept.thing) or _has_changed(kept):
-            return False
+            return "busy"
         if dry_run:
-            return True
+            return "removed"
         if not _hide(store, kept):
-            return False
+            return "busy"
         gone = [store.trash.discard(kept.path)]
         gone += [store.trash.discard(place) for place in _deserted(store, kept)]
     for path in gone:
         delete(path)
-    return True
+    return "removed"
 
 
 def _hide(store: Store, kept: Kept) -> bool:

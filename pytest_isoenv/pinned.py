@@ -174,6 +174,11 @@ class Beneath:
     path: str
     key: str
 
+    @property
+    def told(self) -> str:
+        """Its key, and which of its generations this is; not where its cache happens to be."""
+        return f"{self.key} {PurePath(self.path).name}"
+
 
 @dataclasses.dataclass(frozen=True)
 class PinnedEnv:
@@ -226,9 +231,9 @@ class PinnedEnv:
         for name, value in self.spec.variables:
             inputs[f"variable {name}"] = digest(value)
         for layer in self.beneath:
-            inputs[f"layer {layer.name}"] = f"{layer.key} {layer.path}"
+            inputs[f"layer {layer.name}"] = layer.told
         if self.runner is not None:
-            inputs[_RUNNER] = f"{self.runner.key} {self.runner.path}"
+            inputs[_RUNNER] = self.runner.told
         return inputs
 
     @cached_property
@@ -273,13 +278,9 @@ def explain(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
 
 
 def _change(label: str, before: str, after: str) -> str:
-    (was, _, there), (now, _, here) = before.partition(" "), after.partition(" ")
+    was, now = before.split(" ")[0], after.split(" ")[0]
     if was == now and label.startswith("layer "):
-        # The same content in another directory: a new generation, or the cache was moved.
-        again = PurePath(there).parent == PurePath(here).parent
-        return (
-            f"{label} was built again" if again else f"{label} was at {there} and is now at {here}"
-        )
+        return f"{label} was built again"
     if was == now or label.startswith(("local ", "editable ", "variable ")):
         return f"{label}: other content"
     return f"{label} {was} -> {now}"

@@ -56,6 +56,12 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
         help="Resolve requirements anew instead of using what earlier runs resolved",
     )
     group.addoption(
+        "--env-offline",
+        action="store_true",
+        help="Leave the network alone: use what is in the cache, and what installers have "
+        "downloaded before",
+    )
+    group.addoption(
         "--env-locked",
         action="store_true",
         help="Fail where a declared environment has no lock (pylock.NAME.toml), or one that no "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import sys
 import types
@@ -88,16 +87,22 @@ def test_without_its_pyvenv_cfg_it_would_be_the_python_it_was_made_of_so_it_is_h
 
 
 def test_what_lies_elsewhere_now_is_built_anew_there(provide, cache, tmp_path):
-    provide()
+    before, on_layer = provide(runner_layer=False), provide()
     shutil.copytree(cache, tmp_path / "moved", symlinks=True)
-    after = provide(cache=tmp_path / "moved")
-    assert re.fullmatch(
-        rf"layer of pytest was at {re.escape(str(cache))}\S+ and is now at {tmp_path}/moved\S+",
-        after.why,
-    )
-    assert after.path.is_relative_to(tmp_path / "moved")
+    after = provide(runner_layer=False, cache=tmp_path / "moved")
+    there = tmp_path / "moved" / before.path.relative_to(cache)
+    assert after.why == f"it was broken: it was built at {before.path} and is now at {there}"
     assert value(after) == "1.0"
-    assert provide(cache=tmp_path / "moved").provisioned == "cached"
+    moved = {"runner_layer": False, "cache": tmp_path / "moved"}
+    assert provide(**moved).provisioned == "cached"
+    assert place_of_pytest(on_layer).is_relative_to(cache)
+    moved_too = provide(cache=tmp_path / "moved")
+    assert place_of_pytest(moved_too).is_relative_to(tmp_path / "moved")
+
+
+def place_of_pytest(environment):
+    command = ["python", "-c", "import pytest; print(pytest.__file__)"]
+    return Path(environment.run(command, capture_output=True, text=True).stdout)
 
 
 def test_a_cache_that_moved_behind_a_link_is_as_good_as_before(provide, cache, tmp_path):

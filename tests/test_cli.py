@@ -325,10 +325,10 @@ def test_run_needs_a_command_and_one_name(isoenv):
 
 def test_run_says_that_a_command_is_not_there_as_a_shell_does(isoenv, project):
     ended = isoenv("run", "old", "--", "no-such-command")
-    assert (ended.status, ended.err) == (
-        127,
-        "ERROR: 'no-such-command' is not there, neither in 'old' nor on PATH\n",
-    )
+    assert ended.status == 127
+    # Before it, that the environment is built, where it is.
+    said = "ERROR: 'no-such-command' is not there, neither in 'old' nor on PATH\n"
+    assert ended.err.endswith(said)
     (project / "data").write_text("")
     assert isoenv("run", "old", "--", "./data").status == 126
 

@@ -109,12 +109,11 @@ def test_artefacts_of_several_pylocks_are_united_and_sorted():
 @pytest.mark.parametrize(
     ("before", "after", "said"),
     [
-        ("k /c/KEY/1", "k /c/KEY/2", "layer heavy was built again"),
-        ("k /c/KEY/1", "k /d/KEY/1", "layer heavy was at /c/KEY/1 and is now at /d/KEY/1"),
-        ("k /c/KEY/1", "l /c/OTHER/1", "layer heavy k -> l"),
+        ("k 1", "k 2", "layer heavy was built again"),
+        ("k 1", "l 1", "layer heavy k -> l"),
     ],
 )
-def test_a_layer_that_was_built_again_or_moved_says_so(before, after, said):
+def test_a_layer_that_was_built_again_says_so(before, after, said):
     assert explain({"layer heavy": before}, {"layer heavy": after}) == [said]
 
 

@@ -14,13 +14,16 @@ import json
 import os
 import sys
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import rattler
 from rattler.install import InstallerReporter
 from rattler.package_cache import PackageCache
+
+# The variable is conda's own.
+_OFFLINE = os.environ.get("CONDA_OFFLINE", "").lower() in ("1", "true", "yes", "on")
 
 
 class RefusedError(Exception):
@@ -134,11 +137,21 @@ async def solved(request: dict[str, Any]) -> list[rattler.RepoDataRecord]:
     return await rattler.solve(
         [rattler.Channel(channel) for channel in request["channels"]],
         [rattler.MatchSpec(spec) for spec in request["specs"]],
-        gateway=rattler.Gateway(),
+        gateway=rattler.Gateway(default_config=rattler.SourceConfig(cache_action=_cache_action())),
         platforms=[rattler.Subdir.current(), rattler.Subdir("noarch")],
         virtual_packages=rattler.VirtualPackage.detect(),
         exclude_newer=datetime.datetime.fromisoformat(newest) if newest else None,
     )
+
+
+def _cache_action() -> Literal["cache-or-fetch", "force-cache-only"]:
+    return "force-cache-only" if _OFFLINE else "cache-or-fetch"
+
+
+def leave_the_network_alone() -> None:
+    """For installing there is no option: through a proxy that is nowhere nothing gets out."""
+    for name in ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY"):
+        os.environ[name] = os.environ[name.lower()] = "http://127.0.0.1:9"
 
 
 def record_of(fields: dict[str, Any]) -> rattler.RepoDataRecord:
@@ -171,12 +184,15 @@ def check_file(record: rattler.RepoDataRecord) -> None:
 
 def main(request: str) -> int:
     """Do what the file ``request`` says; the exit status."""
+    if _OFFLINE:
+        leave_the_network_alone()
     try:
         asyncio.run(fill(json.loads(Path(request).read_text(encoding="utf-8"))))
     except (KeyboardInterrupt, SystemExit):
         raise
     except Exception as error:  # noqa: BLE001 - the exceptions of py-rattler have no common base
-        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        offline = "offline: " if _OFFLINE else ""
+        sys.stderr.write(f"{offline}{type(error).__name__}: {error}\n")
         return 1
     return 0
 

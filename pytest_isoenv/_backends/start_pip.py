@@ -5,6 +5,7 @@ It must run on the oldest Python that an environment can have, and imports nothi
 
 from __future__ import annotations
 
+import logging
 import os
 import posixpath
 import re
@@ -29,7 +30,38 @@ def main(unpacked: str, wheel: str) -> None:
     sys.path.insert(0, unpacked if os.path.isdir(unpacked) else wheel)  # noqa: PTH112
     _keep_credentials_from_command_lines()
     _refuse_to_write_through_links()
-    runpy.run_module("pip", run_name="__main__", alter_sys=True)
+    unanswered = _listen()
+    try:
+        runpy.run_module("pip", run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        if end.code:
+            sys.stderr.writelines(f"{line}\n" for line in unanswered.lines)
+        raise
+
+
+class Unanswered(logging.Handler):
+    """What pip says of requests that an index did not answer, each once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: dict[str, None] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep it if it is about that."""
+        text = record.getMessage()
+        if text.startswith("Could not fetch URL"):
+            self.lines[text] = None
+
+
+def _listen() -> Unanswered:
+    """pip says it only to those who ask for all it does: an index that is down is to everybody else
+    one that has no such package.
+    """
+    asking = logging.getLogger("pip._internal.index.collector")
+    asking.setLevel(logging.DEBUG)
+    handler = Unanswered()
+    asking.addHandler(handler)
+    return handler
 
 
 def _keep_credentials_from_command_lines() -> None:
