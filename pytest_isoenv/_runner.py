@@ -64,7 +64,7 @@ def without_runner(pinned: PinnedEnv) -> PinnedEnv:
     """What is to be installed into an environment that lies on a layer."""
     names = _names(pinned.base)
     pylocks = tuple(divided(text, names)[1] for text in pinned.pylocks)
-    return dataclasses.replace(pinned, pylocks=pylocks)
+    return dataclasses.replace(pinned, pylocks=pylocks, read=None)
 
 
 def is_in_both(own: Iterable[str], interpreter: Interpreter) -> Sequence[str]:

@@ -86,4 +86,7 @@ def _forms(written: str) -> Iterator[str]:
     """As it was written, perhaps for a URL; as it is; and as it is printed."""
     for secret in {written, unquote(written)}:
         yield from (secret, repr(secret)[1:-1], json.dumps(secret)[1:-1])
+        # What is around it may have been a reason to quote it, too.
+        yield secret.replace("\\", r"\\").replace("'", r"\'")
+        yield secret.replace("'", "'\"'\"'")  # a shell's way
         yield from (quote(secret, safe, errors="surrogateescape") for safe in _LEFT_AS_THEY_ARE)

@@ -301,7 +301,17 @@ def read_channels(value: Any, around: Surroundings) -> tuple[str, ...]:
 
 
 def _channel(text: str, around: Surroundings) -> str:
-    return _existing(text, around) if is_path(text) else _without_credentials(text)
+    return _existing(text, around) if is_path(text) else _without_token(text)
+
+
+def _without_token(text: str) -> str:
+    """A channel, or what names one, without the token that conda takes in a path: ``/t/TOKEN/``."""
+    if re.search(r"://[^/\s]+/t/[^/\s]+", text):
+        raise InvalidValueError(
+            f"{re.sub('/t/[^/ ]+', '/t/***', text)!r} has a token in its URL, which would be kept; "
+            f"give it to the installer by a file of credentials (RATTLER_AUTH_FILE)"
+        )
+    return _without_credentials(text)
 
 
 def read_match_specs(value: Any, around: Surroundings) -> tuple[str, ...]:
@@ -309,7 +319,7 @@ def read_match_specs(value: Any, around: Surroundings) -> tuple[str, ...]:
 
 
 def _match_spec(text: str, around: Surroundings) -> str:
-    _without_credentials(text)
+    _without_token(text)
     if not re.fullmatch(r"[a-z0-9_][\w.-]*", package_of_match_spec(text)):
         raise InvalidValueError(f"{text!r} is not a conda match spec such as 'gdal>=3.8'")
     return text

@@ -12,6 +12,7 @@ from pytest_isoenv._backends import builtin, unsupported_by
 from pytest_isoenv._provision import Provisioner
 from pytest_isoenv._requests import requested
 from pytest_isoenv.environment import Environment
+from pytest_isoenv.errors import IsoenvError
 
 
 class EnvManager:
@@ -62,7 +63,11 @@ class EnvManager:
         other errors of :mod:`pytest_isoenv.errors` where it cannot be provided.
         """
         name, spec = requested(name_or_requirements, fields, "isoenv", self._declarations)
-        return self._provisioner.environment(name, spec)
+        try:
+            return self._provisioner.environment(name, spec)
+        except IsoenvError as error:
+            # See the fixture: a traceback through our code can show the variables of installers.
+            raise error.with_traceback(None) from None
 
     def close(self) -> None:
         """Remove ephemeral environments; cached ones stay."""

@@ -6,11 +6,13 @@ A *pin* is what resolving gives; a *lock* is either a file lock or a lock file s
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import re
 import sys
 from collections.abc import Iterable, Mapping
 from functools import cached_property
+from pathlib import PurePath
 from typing import Any, NewType
 
 from packaging.pylock import Pylock, PylockUnsupportedVersionError, PylockValidationError
@@ -173,6 +175,11 @@ class Beneath:
     path: str
     key: str
 
+    @property
+    def told(self) -> str:
+        """Its key, and which of its generations this is; not where its cache happens to be."""
+        return f"{self.key} {PurePath(self.path).name}"
+
 
 @dataclasses.dataclass(frozen=True)
 class PinnedEnv:
@@ -225,9 +232,9 @@ class PinnedEnv:
         for name, value in self.spec.variables:
             inputs[f"variable {name}"] = digest(value)
         for layer in self.beneath:
-            inputs[f"layer {layer.name}"] = f"{layer.key} {layer.path}"
+            inputs[f"layer {layer.name}"] = layer.told
         if self.runner is not None:
-            inputs[_RUNNER] = f"{self.runner.key} {self.runner.path}"
+            inputs[_RUNNER] = self.runner.told
         return inputs
 
     @cached_property
@@ -273,13 +280,19 @@ def explain(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
 
 def _change(label: str, before: str, after: str) -> str:
     was, now = before.split(" ")[0], after.split(" ")[0]
+    if was == now and label.startswith("layer "):
+        return f"{label} was built again"
     if was == now or label.startswith(("local ", "editable ", "variable ")):
         return f"{label}: other content"
     return f"{label} {was} -> {now}"
 
 
+@functools.lru_cache(maxsize=4)
 def parse_pylock(text: str) -> Pylock:
-    """A PEP 751 document, checked; raises ValueError for what is none."""
+    """A PEP 751 document, checked; raises ValueError for what is none.
+
+    Several look at one while declarations are read, and a large one takes its time.
+    """
     try:
         lock = Pylock.from_dict(tomllib.loads(text))
     except (PylockValidationError, PylockUnsupportedVersionError) as error:

@@ -155,6 +155,7 @@ class EnvSpec:
         return dataclasses.replace(
             self,
             variables=(),
+            pass_env=None,
             prepend_paths=(),
             refresh=False,
             max_age=None,

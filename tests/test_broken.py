@@ -20,7 +20,7 @@ from pytest_isoenv.errors import BrokenEnvironment
 from pytest_isoenv.spec import EnvName, EnvSpec
 from tests.packages import make_project
 from tests.parity.compare import pythons
-from tests.test_damage import as_root
+from tests.test_damage import as_root, replace
 
 
 @pytest.fixture(scope="module")
@@ -87,13 +87,22 @@ def test_without_its_pyvenv_cfg_it_would_be_the_python_it_was_made_of_so_it_is_h
 
 
 def test_what_lies_elsewhere_now_is_built_anew_there(provide, cache, tmp_path):
-    before = provide()
+    before, on_layer = provide(runner_layer=False), provide()
     shutil.copytree(cache, tmp_path / "moved", symlinks=True)
-    after = provide(cache=tmp_path / "moved")
+    after = provide(runner_layer=False, cache=tmp_path / "moved")
     there = tmp_path / "moved" / before.path.relative_to(cache)
     assert after.why == f"it was broken: it was built at {before.path} and is now at {there}"
     assert value(after) == "1.0"
-    assert provide(cache=tmp_path / "moved").provisioned == "cached"
+    moved = {"runner_layer": False, "cache": tmp_path / "moved"}
+    assert provide(**moved).provisioned == "cached"
+    assert place_of_pytest(on_layer).is_relative_to(cache)
+    moved_too = provide(cache=tmp_path / "moved")
+    assert place_of_pytest(moved_too).is_relative_to(tmp_path / "moved")
+
+
+def place_of_pytest(environment):
+    command = ["python", "-c", "import pytest; print(pytest.__file__)"]
+    return Path(environment.run(command, capture_output=True, text=True).stdout)
 
 
 def test_a_cache_that_moved_behind_a_link_is_as_good_as_before(provide, cache, tmp_path):
@@ -101,7 +110,6 @@ def test_a_cache_that_moved_behind_a_link_is_as_good_as_before(provide, cache, t
     cache.rename(tmp_path / "bigger-disk")
     cache.symlink_to(tmp_path / "bigger-disk")
     assert provide().provisioned == "cached"
-    assert provide(cache=tmp_path / "bigger-disk").provisioned == "cached"
     cache.unlink()
     (tmp_path / "bigger-disk").rename(cache)
 
@@ -162,6 +170,22 @@ def test_an_environment_that_fails_its_check_at_once_is_an_error_and_built_only_
     provisioner.close()
 
 
+def test_whoever_doubts_an_environment_hears_what_others_have_found(tmp_path, cache):
+    provisioner = Provisioner(gather(tmp_path, cache=cache), [uv])
+    spec = EnvSpec(requirements=("lib==1.0",))
+    sound = provisioner.environment(EnvName("x"), spec)
+    assert provisioner.doubt(sound) == ""
+    assert provisioner.environment(EnvName("x"), spec) is sound
+    layer = Path((module(sound, "00-isoenv-runner.pth")).read_text().splitlines()[0])
+    replace(layer / "pytest" / "__init__.py", "")
+    assert "pytest/__init__.py of pytest is empty" in provisioner.doubt(sound)
+    assert provisioner.doubt(sound) == "another process has found that"
+    healed = provisioner.environment(EnvName("x"), spec)
+    assert healed.path != sound.path
+    assert provisioner.doubt(healed) == ""
+    provisioner.close()
+
+
 # What the installer keeps
 
 
@@ -190,6 +214,7 @@ def test_a_file_that_is_damaged_in_the_installers_cache_too_is_fetched_anew(prov
 def test_doctor_finds_what_was_edited_and_has_it_built_again(provide, doctor):
     edited = provide()
     module(edited).write_text("__version__ = '9.9'\n")
+    os.utime(module(edited), (1, 1))  # else its bytecode could pass for new
     assert provide().provisioned == "cached"
     assert doctor() == (0, [])
     status, (found,) = doctor("--deep")

@@ -18,7 +18,9 @@ from pytest_isoenv import _config, _settings
 from pytest_isoenv.errors import ConfigError
 from tests.packages import Index, make_project, make_wheel
 
-NAME, SECRET, OTHER, DECLARED = "me", "s3cr3t/w0rd@'1", "0ther-s3cret", "d3clared-s3cret"
+# Nobody else on this machine has the first two: others may be running the same tests.
+SECRET, OTHER = f"s3cr3t/w0rd@'{os.getpid()}", f"0ther-s3cret-{os.getpid()}"
+NAME, DECLARED = "me", "d3clared-s3cret"
 ENCODED = base64.b64encode(f"{NAME}:{SECRET}".encode()).decode()
 FORMS = {
     SECRET,
@@ -168,6 +170,17 @@ for name, value in os.environ.items():
     print(name, value)
 print(dict(os.environ), json.dumps(dict(os.environ)))
 """
+# Hears of every process that ours starts.
+LISTENING = """
+import pathlib, sys
+
+def hear(event, args):
+    if event == "subprocess.Popen":
+        with pathlib.Path("started.txt").open("a") as file:
+            print(args[1], file=file)
+
+sys.addaudithook(hear)
+"""
 LOUD_TEST = """
 import pytest
 
@@ -179,14 +192,20 @@ def test_bad(): pass
 
 def test_on_the_host(isoenv):
     isoenv("bad")
+
+def test_by_hand():
+    from pytest_isoenv import EnvManager
+    with EnvManager() as manager:
+        manager.environment("bad")
 """
 
 
-@pytest.mark.parametrize("backend", ["uv", "venv"])
+@pytest.mark.parametrize("backend", ["uv", pytest.param("venv", marks=pytest.mark.slow)])
 def test_what_a_build_prints_has_no_secrets_and_no_argument_of_a_process_has(
-    backend, pytester, run, wheels, own_cache, monkeypatch
+    backend, request, pytester, run, wheels, own_cache, monkeypatch
 ):
     index = Guarded(wheels)
+    request.addfinalizer(index.close)
     for name in ("UV_DEFAULT_INDEX", "PIP_INDEX_URL"):
         monkeypatch.setenv(name, index.with_credentials)
     monkeypatch.setenv("UV_INDEX_CORP_PASSWORD", OTHER)
@@ -201,33 +220,43 @@ def test_what_a_build_prints_has_no_secrets_and_no_argument_of_a_process_has(
     pytester.path.joinpath("isoenv.yaml").write_text(
         f"environments: {{good: {{local: [good], {declared}}}, bad: {{local: [bad], {declared}}}}}"
     )
+    pytester.makeconftest(LISTENING)
     pytester.makepyfile(test_it=LOUD_TEST)
     outcome = run("-vv", "-rA", "--showlocals", "--tb=long")
-    index.close()
-    outcome.assert_outcomes(passed=1, errors=1, failed=1)
+    outcome.assert_outcomes(passed=1, errors=1, failed=2)
     outcome.stdout.fnmatch_lines(["*UV_INDEX_CORP_PASSWORD [*][*][*]", "to repeat it: *"])
     assert any("lib-" in request for request in index.requests)  # what the builds need
-    assert index.overheard == set()
     shown = [outcome.stdout.str(), outcome.stderr.str()]
     shown.append((pytester.path / "report.json").read_text())
     shown += [asked(pytester.path, *words) for words in QUESTIONS]
+    shown.append((pytester.path / "pylock.good.toml").read_text())
+    shown.append((pytester.path / "started.txt").read_text())
+    assert "'venv'" in shown[-1]
     assert forms_in("\n".join(shown)) == []
+    assert index.overheard == set()
     assert kept(own_cache.parent) == []
 
 
-QUESTIONS = [["show", "good"], ["list"], ["doctor"], ["cache"]]
+QUESTIONS = [["lock", "good"]]
+QUESTIONS += [
+    ["show", "good", "--json"],
+    ["list", "--json"],
+    ["doctor", "--json"],
+    ["cache", "--json"],
+]
 
 
 def asked(directory, *words):
     """What ``isoenv`` says, on both streams."""
     ended = subprocess.run(
-        [sys.executable, "-m", "pytest_isoenv", *words, "--json"],
+        [sys.executable, "-m", "pytest_isoenv", *words],
         cwd=directory,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert json.loads(ended.stdout)
+    assert ended.stdout
+    assert "--json" not in words or json.loads(ended.stdout)
     return ended.stdout + ended.stderr
 
 

@@ -22,6 +22,8 @@ from pytest_isoenv._secrets import hide, secrets_of
         ("https://me:s3/cret@example.org/x", "https://***@example.org/x"),
         ("a https://u:p@h/ and git+ssh://u:q@h/", "a https://***@h/ and git+ssh://***@h/"),
         ("'https://u:p@h/simple'", "'https://***@h/simple'"),
+        ("https://me:s3'cret@example.org/x", "https://***@example.org/x"),
+        ('["https://example.org","me@h"]', '["https://example.org","me@h"]'),
         ("https://example.org/a@b", "https://example.org/a@b"),
         ("https://example.org:8080/a@b", "https://example.org:8080/a@b"),
         ("me@example.org", "me@example.org"),
@@ -39,6 +41,13 @@ def test_what_a_query_calls_a_token_is_a_secret(name):
     url = f"https://example.org/simple?page=2&{name}=t0ken"
     assert has_secrets(url)
     assert "t0ken" not in hide(f"see {url} or t0ken", {"UV_INDEX": url})
+    assert without_credentials(url) == "https://example.org/simple"
+
+
+@pytest.mark.parametrize("password", ["s3'cret", 's3"cret', "s3@cret", "s3/cret", "s3:cret"])
+def test_a_password_that_nobody_has_encoded_is_one_all_the_same(password):
+    url = f"https://me:{password}@example.org/simple"
+    assert password not in hide(f"{url} and {password}", {"UV_DEFAULT_INDEX": url})
     assert without_credentials(url) == "https://example.org/simple"
 
 
@@ -60,6 +69,8 @@ SECRET = "p/w d'\"@\\ü"
         quote(SECRET, safe="@"),
         quote_plus(SECRET).replace("+", "%20"),
         repr({"a": SECRET}),
+        repr({"a": f"'{SECRET}\""}),
+        shlex.quote(SECRET),
         json.dumps({"a": SECRET}),
         f"[{SECRET}]",
     ],
@@ -79,7 +90,7 @@ def test_a_secret_is_struck_out_in_every_form(environ, shown):
     hidden = hide(f"it was {shown}, they said", environ)
     assert hidden.startswith("it was ")
     assert hidden.endswith(", they said")
-    for form in (SECRET, quote(SECRET), quote(SECRET, safe=""), repr(SECRET)[1:-1]):
+    for form in (SECRET, quote(SECRET), quote(SECRET, safe=""), repr(SECRET)[1:-1], "p/w", "ü"):
         assert form not in hidden
 
 

@@ -234,7 +234,7 @@ def test_a_layer_holds_what_its_environment_pins_and_the_environment_the_rest():
     assert [artefact.name for artefact in layer.artefacts] == ["pluggy", "pytest"]
     above = _runner.on_top_of(whole, layer, Path("/layer"))
     assert [a.name for a in _runner.without_runner(above).artefacts] == ["lib"]
-    assert above.key_inputs()["layer of pytest"] == f"{layer.key()} /layer"
+    assert above.key_inputs()["layer of pytest"] == f"{layer.key()} layer"
     assert above.key_inputs().items() > whole.key_inputs().items()
 
 

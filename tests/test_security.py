@@ -106,14 +106,19 @@ def test_an_environment_sees_what_is_passed_to_it_and_its_key_does_not_change(
 def test_a_command_in_an_environment_sees_what_is_passed_to_it(pytester, monkeypatch):
     monkeypatch.setenv("SERVICE_TOKEN", "x")
     monkeypatch.setenv("AWS_REGION", "y")
-    declared = "{dependencies: [lib==1.0], pass-env: [AWS_REGION], env: {MODE: test}}"
-    pytester.path.joinpath("isoenv.yaml").write_text(f"environments: {{sparing: {declared}}}")
+    pytester.path.joinpath("isoenv.yaml").write_text(
+        "environments:\n"
+        "  sparing: {dependencies: [lib==1.0], pass-env: [AWS_REGION], env: {MODE: test}}\n"
+        "  closed: {pass-env: []}\n"
+    )
     code = "import os; print(*sorted({'SERVICE_TOKEN', 'AWS_REGION', 'MODE'} & set(os.environ)))"
     isoenv = (sys.executable, "-m", "pytest_isoenv")
     result = pytester.run(*isoenv, "run", "sparing", "--", "python", "-c", code)
     result.stdout.fnmatch_lines(["AWS_REGION MODE"])
     shown = pytester.run(*isoenv, "show", "sparing")
     shown.stdout.fnmatch_lines(["*pass-env: AWS_REGION*"])
+    shown = pytester.run(*isoenv, "show", "closed")
+    shown.stdout.fnmatch_lines(["*pass-env: nothing*"])
 
 
 INHERITED = """
@@ -192,6 +197,15 @@ def test_credentials_in_what_is_declared_are_an_error(tmp_path, declared, url):
     wheel = f'wheels = [{{ url = "{url}#/{WHEEL}", {HASHES} }}]\n'
     (tmp_path / "pylock.toml").write_text(HEAD + wheel)
     with pytest.raises(ConfigError, match="has credentials in its URL") as caught:
+        _config.load(tmp_path, ("uv", "conda"))
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["channels: ['URL']", "conda-dependencies: ['URL::gdal']"])
+def test_a_token_in_the_path_of_a_channel_is_an_error(tmp_path, key):
+    declared = key.replace("URL", "https://example.org/t/s3cret/channel")
+    (tmp_path / "isoenv.yaml").write_text(f"environments: {{x: {{backend: conda, {declared}}}}}")
+    with pytest.raises(ConfigError, match=r"/t/\*\*\*/channel.* has a token in its URL") as caught:
         _config.load(tmp_path, ("uv", "conda"))
     assert "s3cret" not in str(caught.value)
 

@@ -117,7 +117,7 @@ def _state(found: Mapping[str, Any]) -> str:
 
 
 def _value(value: Any) -> str:
-    return ", ".join(value) if isinstance(value, list) else str(value)
+    return ", ".join(value) or "nothing" if isinstance(value, list) else str(value)
 
 
 def _columns(pairs: Mapping[str, str]) -> Iterator[str]:

@@ -116,7 +116,10 @@ def test_the_page_is_written_between_its_marks_and_the_rest_stays(tmp_path):
 
 
 def test_the_tables_and_the_picture_of_the_documentation_are_what_was_measured():
-    measured = results.read(page.PAGE.with_suffix(".json"))
+    path = page.PAGE.with_suffix(".json")
+    if not path.is_file():
+        pytest.skip("nothing has been measured yet")
+    measured = results.read(path)
     assert page.shown() == page.measured(measured)
     assert page.PAGE.with_suffix(".svg").read_text() == picture.svg(measured)
     assert measured.errors == []
