@@ -6,6 +6,7 @@ import argparse
 import functools
 import http.server
 import importlib.util
+import json
 import shutil
 import subprocess
 import sys
@@ -159,6 +160,17 @@ def test_what_was_never_resolved_is_resolved_from_what_was_downloaded_but_not_ke
     assert host.environment(deps=["lib"], offline=True).packages["lib"] == "1.0"
     assert host.environment(deps=["lib"]).packages["lib"] == "2.0"
     assert host.environment(deps=["lib"], offline=True).packages["lib"] == "2.0"
+
+
+def test_what_is_older_than_its_max_age_is_used_and_that_is_said(host):
+    host.environment("lib==1.0", max_age="1d")
+    for pin in host.directory.glob("cache/v*/resolutions/*/pin.json"):
+        pin.write_text(json.dumps({**json.loads(pin.read_text()), "resolved": 1e9}))
+    asked = list(host.index.requests)
+    again = host.environment("lib==1.0", max_age="1d", offline=True)
+    assert again.provisioned == "cached"
+    assert "longer than its max-age (1d): no index could be asked" in again.note
+    assert host.index.requests == asked
 
 
 @pytest.mark.parametrize("editable", [True, False])
