@@ -357,3 +357,24 @@ def _remove_litter(store: Store) -> None:
         key = latest.get("key") if isinstance(latest, dict) else None
         if not key or not (store.home / "environments" / key).exists():
             path.unlink(missing_ok=True)
+    for directory in _children(store.home / "resolutions"):
+        _remove_beside(store, f"resolution-{directory.name}", [*directory.glob("*.hidden")])
+    for directory in _children(store.home / "wheels"):
+        beside = [path for kind in _children(directory) for path in _beside_wheel(kind)]
+        _remove_beside(store, f"wheels-{directory.name}", beside)
+
+
+def _beside_wheel(kind: Path) -> Iterator[Path]:
+    """What lies beside the wheel for a kind of Python, and beside the note that names it."""
+    note = read_json(kind / "wheel.json")
+    names = {"wheel.json", note.get("digest")} if isinstance(note, dict) else set()
+    return (path for path in _children(kind) if path.name not in names)
+
+
+def _remove_beside(store: Store, thing: str, paths: list[Path]) -> None:
+    """Remove what a killed prune or build has left beside what was made again since."""
+    if paths:
+        with store.alone_with(thing) as alone:
+            if alone and not store.runs.leased(thing):
+                for path in paths:
+                    delete(path)

@@ -6,6 +6,7 @@ A *pin* is what resolving gives; a *lock* is either a file lock or a lock file s
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import re
 import sys
@@ -286,8 +287,12 @@ def _change(label: str, before: str, after: str) -> str:
     return f"{label} {was} -> {now}"
 
 
+@functools.lru_cache(maxsize=4)
 def parse_pylock(text: str) -> Pylock:
-    """A PEP 751 document, checked; raises ValueError for what is none."""
+    """A PEP 751 document, checked; raises ValueError for what is none.
+
+    Several look at one while declarations are read, and a large one takes its time.
+    """
     try:
         lock = Pylock.from_dict(tomllib.loads(text))
     except (PylockValidationError, PylockUnsupportedVersionError) as error:

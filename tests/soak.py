@@ -203,7 +203,7 @@ def soak(directory: Path, seconds: float, processes: int, seed: int = 0) -> Told
             number = chance.randrange(processes)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 # One that ends by itself is noticed at once; one that lives is killed.
-                users[number].wait(chance.uniform(0.5, 3))
+                users[number].wait(chance.uniform(1, 5))
                 told.wrong.append(f"a process ended: {users[number].returncode}")
             users[number].kill()
             users[number].communicate()

@@ -511,6 +511,12 @@ def test_prune_removes_what_was_not_used_for_long_and_says_it_before(isoenv, fil
     assert isoenv("prune", "--max-size", "999B").out.endswith("1 removed, 1.0 kB\n")
 
 
+def test_telling_the_cache_to_clean_itself_leaves_nothing_but_that(isoenv, filled):
+    assert isoenv("prune", "--automatic", "on", "--older-than", "60d").status == 0
+    assert json.loads((filled / "v1" / "upkeep.json").read_text())["age"] == 60 * 86400
+    assert list((filled / "v1" / "runs").iterdir()) == []
+
+
 def test_what_a_build_uses_is_noted_as_used_and_looking_is_no_use(isoenv, own_cache):
     isoenv("build", "old")
     home = own_cache / "v1"

@@ -248,6 +248,36 @@ def test_what_somebody_else_deletes_meanwhile_is_no_error(tmp_path, monkeypatch)
     assert not tree.exists()
 
 
+@pytest.mark.parametrize(
+    ("thing", "note"),
+    [("resolution-x", "resolutions/x/pin.json"), ("wheels-x", "wheels/x/any/wheel.json")],
+)
+def test_what_was_hidden_by_a_prune_that_was_killed_goes_also_if_it_was_made_again(
+    store, thing, note
+):
+    run, file = Store(store.root), store.home / note
+    run._lease(thing)
+    file.parent.mkdir(parents=True)
+    file.write_text("{}")
+    hidden = file.with_name(f"{file.name}.hidden")
+    hidden.write_text("{}")
+    prune(store, Limits())
+    assert hidden.exists()  # somebody is at work on it
+    run.close()
+    prune(store, Limits())
+    assert not hidden.exists()
+    assert file.exists()
+
+
+def test_wheels_that_no_note_names_go(store):
+    any_ = store.home / "wheels" / "x" / "any"
+    for name in ("named", "other"):
+        (any_ / name).mkdir(parents=True)
+    (any_ / "wheel.json").write_text('{"digest": "named"}')
+    prune(store, Limits())
+    assert sorted(path.name for path in any_.iterdir()) == ["named", "wheel.json"]
+
+
 def test_locks_and_memories_of_what_is_gone_go_too(store, make):
     make("key", used=1e6)
     assert [*(store.home / "locks").iterdir()]

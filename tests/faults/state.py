@@ -62,13 +62,13 @@ def _described(inputs: dict[str, str]) -> str:
     return f"{' '.join(sorted(names))} ({digest})"
 
 
-def small_files(home: Path) -> dict[Path, tuple[int, bytes]]:
-    """The files that keep the state: when they were written, and their content."""
+def small_files(home: Path) -> dict[Path, bytes]:
+    """The files that keep the state, and their content."""
     found = {}
     for pattern in _SMALL:
         for path in home.rglob(pattern):
             if path.is_file() and not _is_inside(home, path):
-                found[path] = path.stat().st_mtime_ns, path.read_bytes()
+                found[path] = path.read_bytes()
     return found
 
 

@@ -25,6 +25,8 @@ _REASONS = {
 _INTERRUPTED = 130
 # How often a job is struck at one step; what comes later is the same once more. Commands differ.
 _MOST = 3
+# Faults that are almost like another strike once.
+_LIKE_OTHERS = ("power loss, emptied", "power loss, halved", "EROFS", "KeyboardInterrupt")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +89,7 @@ class Walk:
     def points(self, fault: str, job: Job) -> Iterator[Point]:
         for step, count in Counter(self.usual(job).steps).items():
             most = count if step == "run a command" else min(count, _MOST)
+            most = 1 if fault in _LIKE_OTHERS else most
             yield from (Point(job, step, nth, fault) for nth in range(1, most + 1))
 
     def strike(self, point: Point) -> Outcome:
@@ -126,10 +129,10 @@ class Walk:
         )
         return state.picture(place)
 
-    def _damage(self, fault: str, before: dict[Path, tuple[int, bytes]]) -> None:
+    def _damage(self, fault: str, before: dict[Path, bytes]) -> None:
         """Let every small file that was written now be as if it had not reached the disk."""
-        for path, (written, data) in state.small_files(self.world.home).items():
-            if before.get(path, (0, b""))[0] == written:
+        for path, data in state.small_files(self.world.home).items():
+            if before.get(path) == data:
                 continue
             if fault.endswith("removed"):
                 path.unlink()

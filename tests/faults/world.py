@@ -201,7 +201,7 @@ def _rubbish(world: World) -> None:
     world.must("build", "app")  # a second generation
     world.must("build", "old", "old-tree", "--jobs", "1")
     world.age()
-    world.must("build", "thin", "bystander", "app")
+    world.must("build", "bystander", "app")
     world.do(running("old", "1", "--env-refresh"), step="create", nth=1, fault="SIGKILL")
     left = world.home / "trash" / "1-0123abcd"  # of a kill between taking away and deleting
     left.mkdir(parents=True)
