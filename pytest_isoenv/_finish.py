@@ -10,6 +10,7 @@ FINISH = r"""
 import compileall, json, os, platform, shlex, site, sys, sysconfig
 from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.metadata import distributions
+from importlib.util import find_spec
 
 def places(prefix):
     found = sysconfig.get_paths(vars={"base": prefix, "platbase": prefix})
@@ -29,6 +30,25 @@ def link_script(source, target):
     with open(target, "w", encoding="utf-8") as file:
         file.writelines([started_by(sys.executable), *program])
     os.chmod(target, 0o755)
+
+def config(prefix):
+    # What says which interpreter an environment has, and what it sees of it.
+    with open(os.path.join(prefix, "pyvenv.cfg"), encoding="utf-8") as file:
+        lines = [line.partition("=") for line in file]
+    found = {key.strip().lower(): value.strip() for key, _, value in lines}
+    return {key: found.get(key) for key in ("home", "executable", "include-system-site-packages")}
+
+def code_at_start():
+    # What runs whenever Python starts here, but for what all Pythons run.
+    for path in own:
+        for name in sorted(os.listdir(path)):
+            if name.endswith(".pth"):
+                with open(os.path.join(path, name), "rb") as file:
+                    lines = [line.decode("utf-8", "replace").strip() for line in file]
+                yield from (line for line in lines if line.startswith(("import ", "import\t")))
+    for name in ("sitecustomize", "usercustomize"):
+        if find_spec(name) is not None:
+            yield name
 
 own = places(sys.prefix)
 runner, *beneath = sys.argv[1:]
@@ -66,6 +86,8 @@ print(json.dumps({
     "installed": {path: sorted(set(os.listdir(path)) - {"__pycache__"}) for path in own},
     "packages": packages,
     "suffixes": EXTENSION_SUFFIXES,
+    "starts": list(code_at_start()),
+    "like_runner": bool(runner) and config(sys.prefix) == config(runner),
     "own": sorted({dist.metadata["Name"] for dist in distributions(path=own)}),
 }))
 """

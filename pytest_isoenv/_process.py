@@ -14,7 +14,7 @@ import subprocess
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import IO, Any, NoReturn, Protocol
 
 from pytest_isoenv._redact import redact
 
@@ -100,6 +100,32 @@ class Processes:
                 kill_group(popen)
 
 
+class Process(Protocol):
+    """What is asked of a process: what :class:`subprocess.Popen` can do, and others, too."""
+
+    pid: int
+
+    @property
+    def stdin(self) -> IO[bytes] | None:
+        """The end of a pipe from which it reads."""
+
+    @property
+    def stdout(self) -> IO[bytes] | None:
+        """The end of a pipe to which it writes."""
+
+    def poll(self) -> int | None:
+        """Its exit status; below 0, the signal that ended it; None while it runs."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait (seconds) for its end; raises :exc:`subprocess.TimeoutExpired`."""
+
+    def send_signal(self, sig: int) -> None:
+        """Send it a signal, if it still runs."""
+
+    def kill(self) -> None:
+        """Kill it, if it still runs."""
+
+
 def spawn(
     args: Sequence[str | Path],
     *,
@@ -183,24 +209,24 @@ def die_of(number: int) -> NoReturn:
     raise SystemExit(128 + number)
 
 
-def interrupt(popen: subprocess.Popen[bytes]) -> None:
+def interrupt(popen: Process) -> None:
     """Ask a process to stop as Ctrl-C does."""
     if popen.poll() is None:
         popen.send_signal(signal.SIGINT)
 
 
-def terminate(popen: subprocess.Popen[bytes]) -> None:
+def terminate(popen: Process) -> None:
     """Ask a process to stop where it does not listen to Ctrl-C."""
-    popen.terminate()
+    popen.send_signal(signal.SIGTERM)
 
 
-def abort(popen: subprocess.Popen[bytes]) -> None:
+def abort(popen: Process) -> None:
     """End a process so that faulthandler, where it is enabled, writes where every thread stands."""
     if popen.poll() is None:
         popen.send_signal(signal.SIGABRT if hasattr(signal, "SIGABRT") else signal.SIGTERM)
 
 
-def kill_group(popen: subprocess.Popen[bytes]) -> None:
+def kill_group(popen: Process) -> None:
     """Kill a process and all that it started in its group; one that is gone is no error."""
     try:
         if hasattr(os, "killpg"):

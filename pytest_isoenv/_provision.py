@@ -392,6 +392,7 @@ class Provisioner:
             why=entry.why,
             environ=environ,
             spec=pinned.spec,
+            forks_from=_runner.forks_from(pinned, entry.facts),
         )
 
     def _building(self, scratch: Path) -> Run:

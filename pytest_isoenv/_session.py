@@ -15,7 +15,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 
 from pytest_isoenv._coverage import Measurement, library_of
-from pytest_isoenv._gateway import Event, Worker
+from pytest_isoenv._forks import Forks
+from pytest_isoenv._gateway import Event, Worker, sources_of_forks
 from pytest_isoenv._interrupts import deferred
 from pytest_isoenv._jobs import Job, by_request
 from pytest_isoenv._launch import Launch
@@ -41,6 +42,8 @@ _PATIENCE = 0.3
 _TIMEOUT = "+ Timeout +"
 # Events that count also when they come while the run is being ended.
 _SAID = frozenset({"test", "warning", "header", "words"})
+# From how many environments on a process that forks pays for itself.
+_WORTH_A_FORK = 2
 # Tells the processes of a run, and those of each worker, from all others, whatever group they
 # have moved to.
 _MARK = "PYTEST_ISOENV_RUN"
@@ -77,6 +80,12 @@ class Conductor:
         self._steps = hasattr(self._config, "workerinput")
         self._current: pytest.Item | None = None
         self._mark = uuid.uuid4().hex
+        self._forks = Forks(
+            self._config.invocation_params.dir,
+            self._launch.streams,
+            self._mark,
+            sources_of_forks(),
+        )
         self._addopts = settings.addopts
 
     # In the main thread
@@ -253,6 +262,7 @@ class Conductor:
             worker.dismiss()
         for worker in self._workers:
             worker.close(_GRACE)
+        self._forks.close()
         if self._workers:
             kill_marked(_MARK, self._mark)
         self._launch.close()
@@ -506,6 +516,7 @@ class Conductor:
             self._launch.streams,
             environ={_MARK: f"{self._mark}-{len(self._workers)}"},
             steps=self._steps,
+            forks=self._forks if len(self.jobs) >= _WORTH_A_FORK else None,
         )
         job.worker = worker
         self._workers.append(worker)

@@ -31,6 +31,8 @@ class Environment:
         why: what made building necessary, where something changed; else empty.
         environ: the variables that its processes run with.
         spec: the request that it answers.
+        forks_from: the directory of the runner layer that it shares with others, where a process
+            of that may be forked instead of starting one of its own; else None.
     """
 
     name: EnvName
@@ -44,6 +46,7 @@ class Environment:
     why: str
     environ: Mapping[str, str] = dataclasses.field(repr=False)
     spec: EnvSpec = dataclasses.field(repr=False)
+    forks_from: Path | None = dataclasses.field(default=None, repr=False)
 
     def run(self, args: Sequence[Any], **options: Any) -> subprocess.CompletedProcess[Any]:
         """Run a command in the environment; :func:`subprocess.run` with its ``PATH`` and variables.

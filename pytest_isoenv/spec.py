@@ -95,6 +95,7 @@ class Layer:
     conda_dependencies: tuple[str, ...] = ()
     missing_interpreter: MissingInterpreter | None = None
     runner_layer: bool | None = None
+    fork_worker: bool | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +108,8 @@ class EnvSpec:
     host's own version; ``project_directory`` is where the project lies below the rootdir;
     ``beneath`` are the environments that lie under this one. ``variables`` are set for the tests,
     after ``prepend_paths`` and the environment's own executables have gone in front of ``PATH``.
-    Where ``runner_layer`` allows it, pytest lies in a directory that others use as well.
+    Where ``runner_layer`` allows it, pytest lies in a directory that others use as well, and with
+    ``fork_worker`` a process that has imported it from there is forked.
     """
 
     python: str | None = None
@@ -131,6 +133,7 @@ class EnvSpec:
     conda: Conda = Conda()
     missing_interpreter: MissingInterpreter = "error"
     runner_layer: bool = True
+    fork_worker: bool = True
 
     @property
     def can_be_locked(self) -> bool:
@@ -151,6 +154,7 @@ class EnvSpec:
             refresh=False,
             missing_interpreter="error",
             runner_layer=True,
+            fork_worker=True,
         )
 
     def asked_for(self) -> str:
@@ -198,6 +202,7 @@ def combine(layers: Iterable[Layer], beneath: Iterable[tuple[EnvName, EnvSpec]] 
         conda=_conda(stack),
         missing_interpreter=_last(layer.missing_interpreter for layer in stack) or "error",
         runner_layer=_last(layer.runner_layer for layer in stack) is not False,
+        fork_worker=_last(layer.fork_worker for layer in stack) is not False,
     )
 
 
