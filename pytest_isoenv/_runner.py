@@ -100,7 +100,7 @@ def forks_from(pinned: PinnedEnv, facts: Mapping[str, Any]) -> Path | None:
     A fork has imported pytest before its environment's own start is made up for.
     """
     interpreter = pinned.interpreter
-    if pinned.runner is None or interpreter is None or not pinned.spec.fork_worker:
+    if pinned.runner is None or interpreter is None or pinned.spec.fork_worker is False:
         return None
     oldest, newest = _FORKED
     is_known = interpreter.implementation == "cpython" and not interpreter.free_threaded

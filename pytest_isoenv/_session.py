@@ -43,7 +43,7 @@ _TIMEOUT = "+ Timeout +"
 # Events that count also when they come while the run is being ended.
 _SAID = frozenset({"test", "warning", "header", "words"})
 # From how many environments on a process that forks pays for itself.
-_WORTH_A_FORK = 2
+_WORTH_A_FORK = 1
 # Tells the processes of a run, and those of each worker, from all others, whatever group they
 # have moved to.
 _MARK = "PYTEST_ISOENV_RUN"
@@ -516,7 +516,7 @@ class Conductor:
             self._launch.streams,
             environ={_MARK: f"{self._mark}-{len(self._workers)}"},
             steps=self._steps,
-            forks=self._forks if len(self.jobs) >= _WORTH_A_FORK else None,
+            forks=self._forks if job.spec.fork_worker or self._is_worth_a_fork else None,
         )
         job.worker = worker
         self._workers.append(worker)
@@ -524,6 +524,10 @@ class Conductor:
         if self._stopping:
             worker.kill()
         return worker
+
+    @property
+    def _is_worth_a_fork(self) -> bool:
+        return len(self.jobs) >= _WORTH_A_FORK
 
     def _measuring(self, job: Job, environment: Environment, place: str) -> Event | None:
         """How the worker measures coverage; None where it does not."""

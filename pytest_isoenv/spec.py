@@ -108,8 +108,9 @@ class EnvSpec:
     host's own version; ``project_directory`` is where the project lies below the rootdir;
     ``beneath`` are the environments that lie under this one. ``variables`` are set for the tests,
     after ``prepend_paths`` and the environment's own executables have gone in front of ``PATH``.
-    Where ``runner_layer`` allows it, pytest lies in a directory that others use as well, and with
-    ``fork_worker`` a process that has imported it from there is forked.
+    Where ``runner_layer`` allows it, pytest lies in a directory that others use as well, and where
+    ``fork_worker`` does a process that has imported it from there is forked: always, never, or
+    (None) if that is likely to be faster.
     """
 
     python: str | None = None
@@ -133,7 +134,7 @@ class EnvSpec:
     conda: Conda = Conda()
     missing_interpreter: MissingInterpreter = "error"
     runner_layer: bool = True
-    fork_worker: bool = True
+    fork_worker: bool | None = None
 
     @property
     def can_be_locked(self) -> bool:
@@ -154,7 +155,7 @@ class EnvSpec:
             refresh=False,
             missing_interpreter="error",
             runner_layer=True,
-            fork_worker=True,
+            fork_worker=None,
         )
 
     def asked_for(self) -> str:
@@ -202,7 +203,7 @@ def combine(layers: Iterable[Layer], beneath: Iterable[tuple[EnvName, EnvSpec]] 
         conda=_conda(stack),
         missing_interpreter=_last(layer.missing_interpreter for layer in stack) or "error",
         runner_layer=_last(layer.runner_layer for layer in stack) is not False,
-        fork_worker=_last(layer.fork_worker for layer in stack) is not False,
+        fork_worker=_last(layer.fork_worker for layer in stack),
     )
 
 
