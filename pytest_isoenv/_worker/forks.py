@@ -27,6 +27,8 @@ _KNOW_THE_PLACE = (
 )
 # How long workers may take to end once the host has gone (seconds).
 _GRACE = 15.0
+# How often one looks whether they have, and how long what they leave may take (seconds).
+_TICK, _LAG = 0.05, 0.5
 _MARK = "PYTEST_ISOENV_RUN"
 
 
@@ -84,7 +86,7 @@ class _Server:
             order = self._next_order()
             if order is None:
                 self._see_children_off()
-                os._exit(0)
+                os._exit(0)  # nothing of what Python does at its end is wanted of it
             if "sources" in order:
                 for source, name in order["sources"]:
                     self._compiled[source, name] = compile(source, name, "exec")
@@ -135,21 +137,23 @@ class _Server:
             self._tell({"ended": pid, "status": os.waitstatus_to_exitcode(status)})
 
     def _see_children_off(self) -> None:
-        """The host has gone: its workers know, and end; what does not is killed."""
+        """The host has gone. Its workers know, and have another parent now, as they would expect.
+
+        Somebody stays to see that they end, and that nothing does not.
+        """
+        if not self._children or os.fork() != 0:
+            os._exit(0)
         import time
 
         deadline = time.monotonic() + _GRACE
-        left = _GRACE
-        had_any = bool(self._children)
-        while self._children and left > 0:
-            self._select.select([self._woken], [], [], left)
-            self._reap()
-            left = deadline - time.monotonic()
-        if had_any:
-            for pid in _marked(f"{_MARK}={os.environ.get(_MARK)}".encode()):
-                self._kill(os.kill, pid)
+        while self._children and time.monotonic() < deadline:
+            time.sleep(_TICK)
+            self._children = {pid for pid in self._children if _is_there(pid)}
         for pid in self._children:
             self._kill(os.killpg, pid)
+        time.sleep(_LAG)  # they, too, have left somebody to see to what they have started
+        for pid in _marked(f"{_MARK}={os.environ.get(_MARK)}".encode()):
+            self._kill(os.kill, pid)
 
     def _kill(self, how: Callable[[int, int], None], pid: int) -> None:
         with contextlib.suppress(OSError):  # it has gone
@@ -215,6 +219,14 @@ class _Server:
         """The built-in function, but for what has been compiled before the fork."""
         code = self._compiled.get((source, name)) if isinstance(source, str) else None
         return code or compile(source, name, *rest, **options)
+
+
+def _is_there(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return True
 
 
 def _marked(mark: bytes) -> list[int]:
