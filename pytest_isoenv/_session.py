@@ -43,7 +43,7 @@ _TIMEOUT = "+ Timeout +"
 # Events that count also when they come while the run is being ended.
 _SAID = frozenset({"test", "warning", "header", "words"})
 # From how many environments on a process that forks pays for itself.
-_WORTH_A_FORK = 1
+_WORTH_A_FORK = 2
 # Tells the processes of a run, and those of each worker, from all others, whatever group they
 # have moved to.
 _MARK = "PYTEST_ISOENV_RUN"

@@ -25,6 +25,8 @@ _KNOW_THE_PLACE = (
     "sysconfig",
     "usercustomize",
 )
+# Plugins of pytest's that workers do without: what is remembered is the host's to remember.
+_LEFT_OUT = ("cacheprovider", "stepwise")
 # How long workers may take to end once the host has gone (seconds).
 _GRACE = 15.0
 # How often one looks whether they have, and how long what they leave may take (seconds).
@@ -56,7 +58,8 @@ def _import_pytest() -> None:
     from _pytest.config import default_plugins
 
     for name in default_plugins:
-        __import__(f"_pytest.{name}")
+        if name not in _LEFT_OUT:
+            __import__(f"_pytest.{name}")
 
 
 class _Server:
@@ -199,10 +202,7 @@ class _Server:
         for name in self.own_modules:
             del sys.modules[name]
         self._run_site()
-        logging: Any = sys.modules["logging"]
-        now: Any = sys.modules["time"]
-        began = logging._startTime  # in nanoseconds from 3.13 on
-        logging._startTime = now.time_ns() if isinstance(began, int) else now.time()
+        _begin_anew()
         return eval(sys.stdin.readline()), {"__name__": "isoenv", "compile": self._compile}
 
     def _run_site(self) -> None:
@@ -211,7 +211,6 @@ class _Server:
         site.PREFIXES = [sys.prefix, sys.exec_prefix]
         site.ENABLE_USER_SITE = site.USER_SITE = site.USER_BASE = None
         sys.path[:] = self._path
-        sys.path_importer_cache.clear()
         sys.modules["importlib"].invalidate_caches()
         site.main()
 
@@ -219,6 +218,17 @@ class _Server:
         """The built-in function, but for what has been compiled before the fork."""
         code = self._compiled.get((source, name)) if isinstance(source, str) else None
         return code or compile(source, name, *rest, **options)
+
+
+def _begin_anew() -> None:
+    """Correct what modules remember of the process that imported them."""
+    logging: Any = sys.modules["logging"]
+    time: Any = sys.modules["time"]
+    began = logging._startTime  # in nanoseconds from 3.13 on
+    logging._startTime = time.time_ns() if isinstance(began, int) else time.time()
+    main_thread: Any = sys.modules["threading"].main_thread()
+    if hasattr(main_thread, "_set_native_id"):
+        main_thread._set_native_id()  # Python itself forgets to
 
 
 def _is_there(pid: int) -> bool:
