@@ -28,7 +28,7 @@ _NEEDED_BEFORE = frozenset({"exceptiongroup", "tomli", "typing-extensions"})
 _BEFORE = (3, 11)
 # The Pythons whose start is known, and repeated, by the process that forks workers (see
 # ``_worker.forks``), and the oldest pytest of which all that it needs lies in the layer.
-_FORKED = ((3, 9), (3, 14))
+_FORKED = ((3, 10), (3, 14))
 _FORKED_PYTEST = Version("7.3")
 # Lines of .pth files, as tools write them, that do the same before pytest is imported and after.
 _HARMLESS = (

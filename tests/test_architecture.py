@@ -28,8 +28,8 @@ HOMES = {
     "yaml": {"_reading"},
     "tomllib": {"_reading", "pinned"},
     "tomli": {"_reading", "pinned"},
-    # The last two for the types that they hand on, and never to start anything: see below.
-    "subprocess": {"_process", "environment", "_gateway"},
+    # The last three for the types that they hand on, and never to start anything: see below.
+    "subprocess": {"_process", "environment", "_gateway", "_forks"},
     "filelock": {"_store"},
     "execnet": {"_gateway"},
     "findpython": {"_python_places"},

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
 
 import pytest
 
-from tests.packages import make_project
+from pytest_isoenv._runner import _is_harmless
+from tests.packages import make_project, make_wheel
 from tests.parity.compare import pythons
 
 # Everything that Python code can ask a process about itself, as text that can be compared.
@@ -179,7 +181,7 @@ def test_so_is_one_in_an_environment_with_an_editable_project(pytester, states):
 
 
 @pytest.mark.network
-@pytest.mark.parametrize("python", ["3.9", "3.10", "3.11", "3.12", "3.13"])
+@pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13"])
 def test_so_is_one_of_another_python(states, python):
     if python not in pythons():
         pytest.skip(f"no Python {python} on this machine")
@@ -189,3 +191,140 @@ def test_so_is_one_of_another_python(states, python):
         pytest.skip("its start runs code of the system's, so nothing is forked")
     asked = f'"six==1.16.0", python={path!r}, project="none"'
     assert differences(*states(asked, PYTHONHASHSEED="7")) == []
+
+
+FORKED = """
+import os, pytest, random
+
+{marks}
+
+def test_it():
+    with open("said.txt", "a") as file:
+        print(os.getppid() != int(os.environ["HOST"]), random.random(), os.getppid(), file=file)
+"""
+
+
+@pytest.fixture
+def said(pytester, run):
+    """Run a test; for each environment whether it was forked, a random number, and its parent."""
+
+    def said(*marks, **variables):
+        listed = "".join(f"    pytest.mark.env({mark}),\n" for mark in marks)
+        pytester.makepyfile(test_it=FORKED.format(marks=f"pytestmark = [\n{listed}]"))
+        pytester.makeconftest(CONFTEST)
+        (pytester.path / "said.txt").unlink(missing_ok=True)
+        run().assert_outcomes(passed=len(marks))
+        lines = (pytester.path / "said.txt").read_text().splitlines()
+        return [(line.startswith("True"), *line.split()[1:]) for line in sorted(lines)]
+
+    return said
+
+
+def test_many_environments_have_their_workers_from_one_process(said):
+    one, two, three = said('"lib==1.0"', '"lib==1.1"', '"lib==2.0"')
+    assert [one[0], two[0], three[0]] == [True, True, True]
+    assert one[2] == two[2] == three[2]
+    assert len({one[1], two[1], three[1]}) == 3  # each draws its own random numbers
+
+
+def test_one_alone_is_started_afresh_and_so_is_what_says_so(said):
+    assert [one[0] for one in said('"lib==1.0"')] == [False]
+    never = 'id="a", fork_worker=False', 'id="b", fork_worker=False'
+    assert [one[0] for one in said(*(f'"lib==1.0", {how}' for how in never))] == [False, False]
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        "runner_layer=False",
+        'env={"PYTHONDEVMODE": "1"}',
+        'env={"COVERAGE_PROCESS_START": "x"}',
+        'local=["starts-1-py3-none-any.whl"]',
+        'local=["customizes-1-py3-none-any.whl"]',
+    ],
+)
+def test_what_a_fork_could_not_make_up_for_is_started_afresh(pytester, said, how):
+    for name, modules in {
+        "starts": {"starts.pth": "import sys; sys.started = 'pytest' in sys.modules\n"},
+        "customizes": {"sitecustomize.py": ""},
+    }.items():
+        make_wheel(pytester.path, name, "1", modules=modules)
+    found = said(f'"lib==1.0", {how}, fork_worker=True, id="it"')
+    assert [one[0] for one in found] == [False]
+
+
+def test_a_process_that_does_not_fork_any_more_is_done_without(pytester, run):
+    pytester.makeconftest(
+        CONFTEST
+        + """
+import signal
+
+def pytest_runtest_logreport(report):
+    if report.when == "call":
+        for line in open("parent.txt"):
+            try:
+                os.kill(int(line), signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+"""
+    )
+    pytester.makepyfile(
+        """
+        import os, pytest, signal
+
+        @pytest.mark.env("lib==1.0", fork_worker=True, id="it")
+        @pytest.mark.parametrize("number", range(3))
+        def test_it(number):
+            if number == 0:
+                with open("parent.txt", "w") as file:
+                    file.write(str(os.getppid()))
+                os.kill(os.getppid(), signal.SIGKILL)
+                signal.pause()
+        """
+    )
+    outcome = run()
+    outcome.assert_outcomes(passed=2, failed=1)
+    assert "killed by signal SIGKILL" in outcome.stdout.str()
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("os._exit(3)", "exited with code 3"),
+        ("os.kill(os.getpid(), 11)", "killed by signal SIGSEGV"),
+        ("os.killpg(0, 9)", "killed by signal SIGKILL"),
+        ("os.close(1); os.write(2, b'last words'); os._exit(0)", "last words"),
+    ],
+)
+def test_how_a_fork_ends_is_known(pytester, run, how, words):
+    pytester.makepyfile(
+        f"""
+        import os, pytest
+
+        pytestmark = pytest.mark.env("lib==1.0", fork_worker=True, id="it")
+
+        def test_dies(): {how}
+        def test_goes_on(): pass
+        """
+    )
+    outcome = run()
+    outcome.assert_outcomes(passed=1, failed=1)
+    assert words in outcome.stdout.str()
+
+
+@pytest.mark.parametrize(
+    ("line", "harmless"),
+    [
+        ("import os; var = 'SETUPTOOLS_USE_DISTUTILS'; enabled = os.environ.get(var, 'local') == "
+         "'local'; enabled and __import__('_distutils_hack').add_shim();", True),
+        ("import __editable___app_1_0_finder; __editable___app_1_0_finder.install()", True),
+        ("import __editable___app_finder; __editable___other_finder.install()", False),
+        ("import sys; exec('import os\\n\\nif os.getenv(\"COVERAGE_PROCESS_START\") or "
+         "os.getenv(\"COVERAGE_PROCESS_CONFIG\"):\\n try:\\n  import coverage\\n except:\\n  pass\\n"
+         " else:\\n  coverage.process_startup(slug=\"pth\")')", True),
+        ("import anything", False),
+        ("sitecustomize", False),
+    ],
+)  # fmt: skip
+def test_of_code_that_runs_at_start_what_tools_write_does_no_harm(line, harmless):
+    assert _is_harmless(line) == harmless

@@ -193,9 +193,13 @@ class _Server:
 
     def _become(self, order: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         """Make this process what the environment's Python is when it has started."""
+        was = sys.executable
         os.environ.clear()
         os.environ.update(order["environ"])
-        sys.executable = order["command"][0]
+        # Until 3.10 both are the same in a virtual environment.
+        for name in ("_base_executable", "executable"):
+            if getattr(sys, name, "") == was:
+                setattr(sys, name, order["command"][0])
         sys.argv[:] = ["-c"]
         if hasattr(sys, "orig_argv"):
             sys.orig_argv[:] = order["command"]
