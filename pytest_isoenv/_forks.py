@@ -9,18 +9,16 @@ code that anybody has written. :mod:`pytest_isoenv._worker.forks` is the other s
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import marshal
 import os
 import shutil
-import subprocess
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from pytest_isoenv._process import Process, kill_group, spawn
+from pytest_isoenv._process import Child, Process, has_gone, kill_group, spawn
 from pytest_isoenv.environment import Environment, python_of
 
 #: The source of the program that forks, and what it compiles for all of its children.
@@ -118,7 +116,7 @@ class _Server:
         self._answers = threading.Condition()
         self._ready: bool | None = None
         self._pids: list[int] = []
-        self._children: dict[int, _Child] = {}
+        self._children: dict[int, Child] = {}
         self._gone = False
         self._count = 0
 
@@ -163,7 +161,7 @@ class _Server:
                     pipes.close()
                     return None
                 pid = self._pids.pop()
-                child = _Child(pid, *pipes.opened())
+                child = Child(pid, *pipes.opened())
                 self._children[pid] = child
                 self._answers.notify_all()
                 return child, pipes.stderr
@@ -199,8 +197,7 @@ class _Server:
         if self._popen.stdin is not None:
             with contextlib.suppress(OSError):
                 self._popen.stdin.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._popen.wait(_GRACE)
+        has_gone(self._popen, _GRACE)
         kill_group(self._popen)
         self._popen.wait()
         shutil.rmtree(self._directory, ignore_errors=True)
@@ -242,43 +239,3 @@ class _Pipes:
         if self.stderr is not None:
             self.stderr.close()
         self._remove()
-
-
-@dataclasses.dataclass(eq=False)
-class _Child:
-    """A forked process, to be treated like a :class:`subprocess.Popen`."""
-
-    pid: int
-    stdin: IO[bytes]
-    stdout: IO[bytes]
-
-    def __post_init__(self) -> None:
-        self._status: int | None = None
-        self._over = threading.Event()
-
-    def end(self, status: int) -> None:
-        """It has ended so."""
-        self._status = status
-        self._over.set()
-
-    def lose(self) -> None:
-        """Nobody will ever say how it ended: it ends now."""
-        kill_group(self)
-        self.end(-9)
-
-    def poll(self) -> int | None:
-        return self._status
-
-    def wait(self, timeout: float | None = None) -> int:
-        if not self._over.wait(timeout):
-            raise subprocess.TimeoutExpired("a forked worker", timeout or 0.0)
-        assert self._status is not None
-        return self._status
-
-    def send_signal(self, sig: int) -> None:
-        if self._status is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, sig)
-
-    def kill(self) -> None:
-        kill_group(self)

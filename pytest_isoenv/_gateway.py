@@ -10,7 +10,6 @@ import contextlib
 import importlib.resources
 import inspect
 import marshal
-import subprocess
 import tempfile
 import threading
 import time
@@ -27,6 +26,7 @@ from pytest_isoenv._process import (
     Process,
     abort,
     describe_ending,
+    has_gone,
     interrupt,
     kill_group,
     spawn,
@@ -268,11 +268,7 @@ class Worker:
 
     def wait(self, timeout: float | None) -> bool:
         """Wait (seconds) until the process has gone; whether it has."""
-        try:
-            self._popen.wait(timeout)
-        except subprocess.TimeoutExpired:
-            return False
-        return True
+        return has_gone(self._popen, timeout)
 
     def let_go(self) -> None:
         """Tell the process that nothing more will come, so that it exits."""

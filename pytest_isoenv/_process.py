@@ -126,6 +126,59 @@ class Process(Protocol):
         """Kill it, if it still runs."""
 
 
+@dataclasses.dataclass(eq=False)
+class Child:
+    """A process that another has forked for us, and which that one waits for."""
+
+    pid: int
+    stdin: IO[bytes]
+    stdout: IO[bytes]
+
+    def __post_init__(self) -> None:
+        self._status: int | None = None
+        self._over = threading.Event()
+
+    def end(self, status: int) -> None:
+        """It has ended so."""
+        self._status = status
+        self._over.set()
+
+    def lose(self) -> None:
+        """Nobody will ever say how it ended: it ends now."""
+        kill_group(self)
+        self.end(-signal.SIGKILL)
+
+    def poll(self) -> int | None:
+        """Its exit status; None while it runs."""
+        return self._status
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait (seconds) for its end; raises :exc:`subprocess.TimeoutExpired`."""
+        if not self._over.wait(timeout):
+            raise subprocess.TimeoutExpired("a forked worker", timeout or 0.0)
+        assert self._status is not None
+        return self._status
+
+    def send_signal(self, sig: int) -> None:
+        """Send it a signal, if it still runs."""
+        if self._status is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, sig)
+
+    def kill(self) -> None:
+        """Kill it, and all that it has started in its group."""
+        kill_group(self)
+
+
+def has_gone(popen: Process, timeout: float | None) -> bool:
+    """Wait (seconds) until a process has ended; whether it has."""
+    try:
+        popen.wait(timeout)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
 def spawn(
     args: Sequence[str | Path],
     *,
