@@ -38,6 +38,16 @@ def config(prefix):
     found = {key.strip().lower(): value.strip() for key, _, value in lines}
     return {key: found.get(key) for key in ("home", "executable", "include-system-site-packages")}
 
+def modules(paths):
+    return {name.split(".")[0] for path in paths for name in os.listdir(path)} - {"__pycache__"}
+
+def is_like(runner):
+    # Whether what is imported from the layer by its own Python is what is imported here: pytest
+    # has a module py, of which there is another.
+    if config(sys.prefix) != config(runner):
+        return False
+    return not modules(own) & modules(places(runner))
+
 def code_at_start():
     # What runs whenever Python starts here, but for what all Pythons run.
     for path in own:
@@ -71,9 +81,9 @@ if beneath:
     for path in paths:
         site.addsitedir(path)
 for path in own:
-    modules = sum(name.endswith(".py") for _, _, names in os.walk(path) for name in names)
+    count = sum(name.endswith(".py") for _, _, names in os.walk(path) for name in names)
     # To start other processes takes as long as to compile so many.
-    compileall.compile_dir(path, quiet=2, workers=0 if modules > 50 else 1)
+    compileall.compile_dir(path, quiet=2, workers=0 if count > 50 else 1)
 packages = {}
 for dist in distributions():
     if dist.metadata["Name"]:
@@ -87,7 +97,7 @@ print(json.dumps({
     "packages": packages,
     "suffixes": EXTENSION_SUFFIXES,
     "starts": list(code_at_start()),
-    "like_runner": bool(runner) and config(sys.prefix) == config(runner),
+    "like_runner": bool(runner) and is_like(runner),
     "own": sorted({dist.metadata["Name"] for dist in distributions(path=own)}),
 }))
 """

@@ -241,12 +241,14 @@ def test_one_alone_is_started_afresh_and_so_is_what_says_so(said):
         'env={"COVERAGE_PROCESS_START": "x"}',
         'local=["starts-1-py3-none-any.whl"]',
         'local=["customizes-1-py3-none-any.whl"]',
+        'local=["another-1-py3-none-any.whl"]',
     ],
 )
 def test_what_a_fork_could_not_make_up_for_is_started_afresh(pytester, said, how):
     for name, modules in {
         "starts": {"starts.pth": "import sys; sys.started = 'pytest' in sys.modules\n"},
         "customizes": {"sitecustomize.py": ""},
+        "another": {"py/__init__.py": "", "py/path.py": "local = object\n"},
     }.items():
         make_wheel(pytester.path, name, "1", modules=modules)
     found = said(f'"lib==1.0", {how}, fork_worker=True, id="it"')
