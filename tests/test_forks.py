@@ -248,7 +248,7 @@ def test_what_a_fork_could_not_make_up_for_is_started_afresh(pytester, said, how
     for name, modules in {
         "starts": {"starts.pth": "import sys; sys.started = 'pytest' in sys.modules\n"},
         "customizes": {"sitecustomize.py": ""},
-        "another": {"py/__init__.py": "", "py/path.py": "local = object\n"},
+        "another": {"py/__init__.py": "from . import path\n", "py/path.py": "local = object\n"},
     }.items():
         make_wheel(pytester.path, name, "1", modules=modules)
     found = said(f'"lib==1.0", {how}, fork_worker=True, id="it"')
