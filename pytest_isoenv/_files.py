@@ -40,10 +40,13 @@ _NAMES_A_FILE = re.compile(
 _METADATA = ("pyproject.toml", "setup.py", "setup.cfg", "*requirements*.txt", "requirements/*.txt")
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file so that readers, and a machine that loses power, see the old or the new one."""
+def write_atomically(path: Path, text: str, scratch: Path | None = None) -> None:
+    """Write a file so that readers, and a machine that loses power, see the old or the new one.
+
+    It is written in ``scratch`` (a directory of the same file system; by default its own) first.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, name = tempfile.mkstemp(dir=scratch or path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
@@ -55,9 +58,9 @@ def write_atomically(path: Path, text: str) -> None:
         raise
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, scratch: Path | None = None) -> None:
     """Write a value as JSON, atomically."""
-    write_atomically(path, json.dumps(value, indent=1, sort_keys=True) + "\n")
+    write_atomically(path, json.dumps(value, indent=1, sort_keys=True) + "\n", scratch)
 
 
 def read_json(path: Path) -> Any:

@@ -94,6 +94,7 @@ print(json.dumps({
     "real_path": real,
     "interpreter_file": [os.stat(real).st_size, os.stat(real).st_mtime_ns],
     "installed": {path: sorted(set(os.listdir(path)) - {"__pycache__"}) for path in own},
+    "stdlib": os.__file__,
     "packages": packages,
     "suffixes": EXTENSION_SUFFIXES,
     "starts": list(code_at_start()),

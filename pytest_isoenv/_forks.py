@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from pytest_isoenv._process import Child, Process, has_gone, kill_group, spawn
+from pytest_isoenv._process import MARK, Child, Process, has_gone, kill_group, spawn
 from pytest_isoenv.environment import Environment, python_of
 
 #: The source of the program that forks, and what it compiles for all of its children.
@@ -41,8 +41,6 @@ _KNOWN = frozenset(
 )  # fmt: skip
 # Each starts something before pytest is imported.
 _STARTS_CODE = ("PYTHON", "COVERAGE_PROCESS_")
-# Tells the processes of a run from all others, and so is another for each.
-_MARK = "PYTEST_ISOENV_RUN"
 # How long the process that forks may take to go (seconds).
 _GRACE = 2.0
 
@@ -82,7 +80,7 @@ class Forks:
             place = self._places.setdefault(key, threading.Lock())
         with place:
             if key not in self._servers:
-                mark = {_MARK: f"{self._mark}-forks-{len(self._servers)}"}
+                mark = {MARK: f"{self._mark}-forks-{len(self._servers)}"}
                 server = _Server(layer, {**environ, **mark}, self._cwd, self._streams)
                 self._servers[key] = server if server.prepare(self._sources) else None
             return self._servers[key]
@@ -94,7 +92,7 @@ class Forks:
 
 
 def _is_read_at_start(name: str) -> bool:
-    return name != _MARK and (name.startswith(_READ_AT_START) or name in _ALSO)
+    return name != MARK and (name.startswith(_READ_AT_START) or name in _ALSO)
 
 
 def _is_unknown(name: str) -> bool:

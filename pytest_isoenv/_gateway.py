@@ -32,6 +32,7 @@ from pytest_isoenv._process import (
     spawn,
     terminate,
 )
+from pytest_isoenv._secrets import hide
 from pytest_isoenv.environment import Environment
 from pytest_isoenv.errors import WorkerError
 
@@ -46,7 +47,7 @@ _BOOTSTRAP = (
 Event = Mapping[str, Any]
 Deliver = Callable[["Event | None"], None]
 
-# How much of a dead worker's stderr is shown (bytes).
+# How much of a dead worker's stderr is shown (characters).
 _TAIL = 8192
 # How long the last words of a process that has gone may take to arrive (seconds).
 _LAG = 2.0
@@ -306,12 +307,17 @@ class Worker:
         return ""
 
     def last_words(self) -> str:
-        """The end of what the process wrote to its stderr; nothing if the user has seen it."""
+        """The end of what the process wrote to its stderr; nothing if the user has seen it.
+
+        What its variables keep secret is not in it.
+        """
         if self._stderr is None:
             return ""
         size = self._stderr.seek(0, 2)
-        self._stderr.seek(max(0, size - _TAIL))
-        return self._stderr.read().decode("utf-8", "replace")
+        # Of a secret that the cut goes through nothing may be left.
+        self._stderr.seek(max(0, size - 2 * _TAIL))
+        text = self._stderr.read().decode("utf-8", "replace")
+        return hide(text, self._environment.environ)[-_TAIL:]
 
 
 def _bootstrap(pipes: gateway_base.IO) -> None:

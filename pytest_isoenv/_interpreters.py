@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import platform
 import shutil
 import sys
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -79,12 +78,22 @@ _ANSWERED = frozenset(
 
 
 class Interpreters:
-    """The Pythons of this machine; probes are kept in ``memory``, a JSON file."""
+    """The Pythons of this machine; probes are kept in ``memory``, a JSON file.
 
-    def __init__(self, settings: Settings, processes: Processes, memory: Path) -> None:
+    ``keep`` writes it.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        processes: Processes,
+        memory: Path,
+        keep: Callable[[Path, Any], None] = write_json,
+    ) -> None:
         self._settings = settings
         self._processes = processes
         self._memory = memory
+        self._write = keep
         remembered = read_json(memory)
         self._known: dict[str, Any] = remembered if isinstance(remembered, dict) else {}
         self._downloads = Downloads(settings, processes)
@@ -191,8 +200,7 @@ class Interpreters:
         """Write down what is known, beside what other processes have found out meanwhile."""
         kept = read_json(self._memory)
         self._known = {**(kept if isinstance(kept, dict) else {}), **self._known}
-        with contextlib.suppress(OSError):  # a cache that is only read serves all the same
-            write_json(self._memory, self._known)
+        self._write(self._memory, self._known)
 
     def _ask(self, path: Path) -> dict[str, Any] | None:
         try:

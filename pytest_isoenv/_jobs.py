@@ -13,6 +13,7 @@ from pytest_isoenv._requests import Request
 from pytest_isoenv._select import id_there, request_of
 from pytest_isoenv._summary import Record
 from pytest_isoenv.environment import Environment
+from pytest_isoenv.errors import IsoenvError
 
 
 class Job:
@@ -50,6 +51,9 @@ class Job:
         self.collected = False
         self.finished: Event | None = None
         self.internal_error = ""
+        # Why a worker could not work at all, while nobody has looked what its environment is like.
+        self.doubt: IsoenvError | None = None
+        self.was_doubted = False
 
     def take(self, items: Sequence[pytest.Item]) -> None:
         """These are the job's items from now on."""

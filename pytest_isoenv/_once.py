@@ -21,6 +21,14 @@ class Once(Generic[_K, _V]):
         self._locks: dict[_K, threading.Lock] = {}
         self._made: dict[_K, _V] = {}
 
+    def __bool__(self) -> bool:
+        return bool(self._made)
+
+    def clear(self) -> None:
+        """Forget what was made: who asks next has it made anew."""
+        with self._lock:
+            self._made.clear()
+
     def get(self, key: _K, make: Callable[[], _V]) -> _V:
         """The thing of that key, made now if nobody has."""
         with self._lock:

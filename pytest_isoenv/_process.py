@@ -17,21 +17,27 @@ from pathlib import Path
 from typing import IO, Any, NoReturn, Protocol
 
 from pytest_isoenv._redact import redact
+from pytest_isoenv._secrets import hide
+
+#: The variable that tells the processes of a run from all others.
+MARK = "PYTEST_ISOENV_RUN"
 
 
 @dataclasses.dataclass(frozen=True)
 class Finished:
-    """A command that has ended: its exit status, and its output without credentials."""
+    """A command that has ended: its exit status, and its output without credentials of URLs."""
 
     command: str
     status: int
     stdout: str
     stderr: str
+    environ: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)
 
     @property
     def output(self) -> str:
-        """What a user should see of a failure."""
-        return "\n".join(part.strip() for part in (self.stderr, self.stdout) if part.strip())
+        """What a user should see of a failure: nothing that is secret in its variables."""
+        parts = (part.strip() for part in (self.stderr, self.stdout))
+        return hide("\n".join(filter(None, parts)), self.environ)
 
 
 class Cancelled(Exception):
@@ -39,9 +45,13 @@ class Cancelled(Exception):
 
 
 class Processes:
-    """The commands of one run; :meth:`stop` ends those that run and refuses new ones."""
+    """The commands of one run; :meth:`stop` ends those that run and refuses new ones.
 
-    def __init__(self) -> None:
+    ``mark`` stands in their variables: what a run leaves that was killed can be told by it.
+    """
+
+    def __init__(self, mark: str = "") -> None:
+        self._mark = {MARK: mark} if mark else {}
         self._lock = threading.Lock()
         self._running: set[subprocess.Popen[bytes]] = set()
         self._stopped = False
@@ -68,10 +78,11 @@ class Processes:
         if self._stopped:
             raise Cancelled
         return Finished(
-            command=redact(shlex.join(argv)),
+            command=hide(shlex.join(argv), environ),
             status=popen.returncode,
             stdout=redact(stdout.decode("utf-8", "replace")),
             stderr=redact(stderr.decode("utf-8", "replace")),
+            environ=environ,
         )
 
     def _start(
@@ -82,7 +93,7 @@ class Processes:
                 raise Cancelled
             popen = subprocess.Popen(
                 argv,
-                env=environ,
+                env={**environ, **self._mark},
                 cwd=cwd,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,

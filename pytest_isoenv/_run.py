@@ -13,6 +13,7 @@ import pytest
 
 from pytest_isoenv import _config, _host, _neighbours, _settings
 from pytest_isoenv._backends import builtin, unsupported_by
+from pytest_isoenv._disk import remarks
 from pytest_isoenv._interrupts import obey_the_others
 from pytest_isoenv._jobs import Job
 from pytest_isoenv._provision import Provisioner
@@ -317,10 +318,12 @@ class Run:
         if not self._config.option.in_env:
             _neighbours.hold_back(self._config, [])
 
-    def header(self) -> str:
-        """The line of the session's header."""
+    def header(self) -> list[str]:
+        """The lines of the session's header."""
         self.announced = True
-        return header(self._declarations, self._settings.cache)
+        cache = self._settings.cache
+        warnings = [f"isoenv: the cache: {remark}" for remark in remarks(cache)]
+        return [header(self._declarations, cache), *warnings]
 
     def summarize(self, terminal: pytest.TerminalReporter) -> None:
         """Write the summary's lines, where there is something to say."""
@@ -450,6 +453,7 @@ def _settings_of(config: pytest.Config) -> _settings.Settings:
         jobs=_jobs(option.env_jobs),
         refresh=option.env_refresh,
         upgrade=option.env_upgrade,
+        offline=option.env_offline,
         timeout=_timeout(option.env_timeout),
         outputs=_outputs(config),
         shared=_shared(config),

@@ -19,7 +19,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from pytest_isoenv._backends.pylock_text import divided
-from pytest_isoenv.pinned import Beneath, Interpreter, PinnedEnv, packages_of
+from pytest_isoenv.pinned import Beneath, Interpreter, PinnedEnv
 from pytest_isoenv.spec import EnvName, EnvSpec
 
 # What pytest imports, and what those import on a Python older than 3.11.
@@ -46,25 +46,21 @@ def layer_of(pinned: PinnedEnv) -> PinnedEnv | None:
     if not pinned.spec.runner_layer or pinned.interpreter is None or os.name != "posix":
         return None
     names = _names(pinned.interpreter)
-    found = [package for text in pinned.pylocks for package in packages_of(text)]
-    taken = [package for package in found if package["name"] in names]
-    if "pytest" not in {package["name"] for package in taken} or not all(map(_is_hashed, taken)):
+    taken = tuple(artefact for artefact in pinned.artefacts if artefact.name in names)
+    if "pytest" not in {artefact.name for artefact in taken}:
+        return None
+    # One of a source tree is no artefact at all.
+    if not all(artefact.hashed for artefact in taken):
         return None
     spec = EnvSpec(
         index=pinned.spec.index, backend=pinned.spec.backend, refresh=pinned.spec.refresh
     )
     pylocks = tuple(divided(text, names)[0] for text in pinned.pylocks)
-    return PinnedEnv(spec, pinned.interpreter, pylocks, ())
+    return PinnedEnv(spec, pinned.interpreter, pylocks, (), read=taken)
 
 
 def _names(interpreter: Interpreter) -> frozenset[str]:
     return _NEEDED | _NEEDED_BEFORE if interpreter.release < _BEFORE else _NEEDED
-
-
-def _is_hashed(package: Mapping[str, Any]) -> bool:
-    """Whether it is a wheel, or one for each of several platforms, known by its content."""
-    wheels = package.get("wheels", [])
-    return bool(wheels) and all(wheel.get("hashes") for wheel in wheels)
 
 
 def name_of(layer: PinnedEnv) -> EnvName:
@@ -83,7 +79,7 @@ def without_runner(pinned: PinnedEnv) -> PinnedEnv:
     """What is to be installed into an environment that lies on a layer."""
     names = _names(pinned.base)
     pylocks = tuple(divided(text, names)[1] for text in pinned.pylocks)
-    return dataclasses.replace(pinned, pylocks=pylocks)
+    return dataclasses.replace(pinned, pylocks=pylocks, read=None)
 
 
 def is_in_both(own: Iterable[str], interpreter: Interpreter) -> Sequence[str]:
@@ -104,7 +100,7 @@ def forks_from(pinned: PinnedEnv, facts: Mapping[str, Any]) -> Path | None:
         return None
     oldest, newest = _FORKED
     is_known = interpreter.implementation == "cpython" and not interpreter.free_threaded
-    if not is_known or not oldest <= interpreter.release < newest or not facts["like_runner"]:
+    if not is_known or not oldest <= interpreter.release < newest or not facts.get("like_runner"):
         return None
     if Version(facts["packages"]["pytest"]) < _FORKED_PYTEST:
         return None

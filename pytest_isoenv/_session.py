@@ -20,7 +20,7 @@ from pytest_isoenv._gateway import Event, Worker, sources_of_forks
 from pytest_isoenv._interrupts import deferred
 from pytest_isoenv._jobs import Job, by_request
 from pytest_isoenv._launch import Launch
-from pytest_isoenv._process import Cancelled, kill_marked
+from pytest_isoenv._process import MARK, Cancelled, kill_marked
 from pytest_isoenv._provision import Provisioner
 from pytest_isoenv._proxies import with_marks
 from pytest_isoenv._relay import Warned
@@ -44,9 +44,6 @@ _TIMEOUT = "+ Timeout +"
 _SAID = frozenset({"test", "warning", "header", "words"})
 # From how many environments on a process that forks pays for itself.
 _WORTH_A_FORK = 2
-# Tells the processes of a run, and those of each worker, from all others, whatever group they
-# have moved to.
-_MARK = "PYTEST_ISOENV_RUN"
 
 
 class Conductor:
@@ -79,7 +76,9 @@ class Conductor:
         # A worker of pytest-xdist is told from test to test what comes next, and tells its own.
         self._steps = hasattr(self._config, "workerinput")
         self._current: pytest.Item | None = None
-        self._mark = uuid.uuid4().hex
+        # Tells the processes of the session, and those of each worker, from all others, whatever
+        # group they have moved to.
+        self._mark = f"{provisioner.run}-{uuid.uuid4().hex[:8]}"
         self._forks = Forks(
             self._config.invocation_params.dir,
             self._launch.streams,
@@ -264,7 +263,7 @@ class Conductor:
             worker.close(_GRACE)
         self._forks.close()
         if self._workers:
-            kill_marked(_MARK, self._mark)
+            kill_marked(MARK, self._mark)
         self._launch.close()
         if self._measurement is not None:
             self._measurement.close()
@@ -279,6 +278,8 @@ class Conductor:
 
     def _on_ready(self, job: Job, event: Event) -> None:
         job.environment = job.record.environment = event["environment"]
+        if job.environment.note:
+            job.record.note(job.environment.note)
         self._status.ready(job.name)
 
     def _on_building(self, job: Job, event: Event) -> None:
@@ -293,6 +294,14 @@ class Conductor:
         if isinstance(error, InterpreterNotFound) and job.spec.missing_interpreter == "skip":
             outcome, job.record.error = "skipped", error.reason
         self._fail(job, outcome, f"environment {job.name!r}: {job.record.error}")
+
+    def _on_unusable(self, job: Job, event: Event) -> None:
+        """The environment is there, but no worker can run in it."""
+        job.record.error = str(event["error"])
+        self._fail(job, "failed", job.record.error)
+
+    def _on_mended(self, job: Job, event: Event) -> None:
+        job.record.note(f"it was damaged, and is built again: {event['why']}")
 
     def _fail(self, job: Job, outcome: str, text: str) -> None:
         """Nothing of the job can run, or go on; while it collects, nobody knows its tests yet."""
@@ -390,6 +399,8 @@ class Conductor:
         "building": _on_building,
         "ready": _on_ready,
         "failed": _on_failed,
+        "unusable": _on_unusable,
+        "mended": _on_mended,
         "hello": _on_hello,
         "foreign": _on_foreign,
         "dropped": _on_dropped,
@@ -433,8 +444,11 @@ class Conductor:
                 return
         else:
             error = WorkerError(job.name, _how_it_ended(job, job.worker), job.worker.last_words())
-            job.record.error = str(error)
-            self._fail(job, "failed", str(error))
+            if not job.was_doubted:
+                job.doubt, job.was_doubted = error, True
+                self._submit(job)
+                return
+            self._on_unusable(job, {"error": error})
         self._open.discard(job)
 
     def _died_late(self, job: Job, worker: Worker) -> None:
@@ -476,6 +490,8 @@ class Conductor:
 
     def _serve(self, job: Job) -> None:
         collects = job.finds and job.found is None
+        if job.doubt is not None and not self._mended(job, job.doubt):
+            return
         try:
             if job.environment is None:
                 environment = self._provisioner.environment(job.name, job.spec)
@@ -490,6 +506,21 @@ class Conductor:
             return
         # Between collecting and running, a worker gives up its place among those at work.
         (worker.paused if collects else worker.over).wait()
+
+    def _mended(self, job: Job, error: IsoenvError) -> bool:
+        """Whether a worker failed for damage to its environment, which then is built again."""
+        assert job.environment is not None
+        job.doubt = None
+        try:
+            damage = self._provisioner.doubt(job.environment)
+        except IsoenvError:  # what the worker said is the news, not that nothing can be done
+            damage = ""
+        if not damage:
+            self._events.put((job, {"kind": "unusable", "error": error}))
+            return False
+        self._events.put((job, {"kind": "mended", "why": damage}))
+        job.environment, job.internal_error = None, ""
+        return True
 
     def _worker_of(self, job: Job, environment: Environment) -> Worker:
         worker = job.worker
@@ -514,7 +545,7 @@ class Conductor:
             self._config.invocation_params.dir,
             lambda event: self._events.put((job, event)),
             self._launch.streams,
-            environ={_MARK: f"{self._mark}-{len(self._workers)}"},
+            environ={MARK: f"{self._mark}-{len(self._workers)}"},
             steps=self._steps,
             forks=self._forks if job.spec.fork_worker or self._is_worth_a_fork else None,
         )

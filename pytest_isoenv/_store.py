@@ -9,31 +9,32 @@ Layout below the root, which is the user's alone (mode 0700)::
     v1/environments/KEY/manifest.json   published last, by one os.replace
     v1/environments/KEY/1/          the directory it names: built in place, never touched again
     v1/latest/NAME.json             the key that a project's environment had last
-    v1/ephemeral/RUN/               throw-away environments of one run, locked while it lives
-    v1/locks/                       file locks
+    v1/runs/  v1/leases/            who is at work, and what they use
+    v1/locks/                       one for each thing that is made
+    v1/trash/                       what is being deleted
 
 A directory without a manifest that names it does not exist for anybody: a killed build is a miss.
-The only module that takes file locks.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import os
-import shutil
 import stat
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
-from pytest_isoenv._files import read_json, write_atomically, write_json
-from pytest_isoenv.errors import StoreError
+from pytest_isoenv._file_locks import Interrupted, free, waited_for
+from pytest_isoenv._files import read_json, write_json
+from pytest_isoenv._runs import Runs, ThisRun
+from pytest_isoenv._steps import reached
+from pytest_isoenv._trash import Trash
+from pytest_isoenv.errors import BrokenEnvironment, StoreError
 from pytest_isoenv.pinned import SCHEMA, EnvKey, digest, explain
 
 _README = """\
@@ -45,6 +46,8 @@ _CACHEDIR_TAG = """\
 Signature: 8a477f597d28d172789f06886806bc55
 # This file marks a cache directory; see https://bford.info/cachedir/
 """
+
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 #: Builds an environment in a directory and returns what to remember of it.
 Build = Callable[[Path], Mapping[str, Any]]
@@ -68,37 +71,53 @@ class Entry:
 
 
 class Store:
-    """One cache directory; any number of processes and threads may share it."""
+    """One cache directory; any number of processes and threads may share it.
+
+    One that cannot be written to serves what it has, and makes nothing: see :attr:`writable`.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.home = root / f"v{SCHEMA}"
-        _own(root)
+        self.writable = _own(root)
+        self.runs = Runs(self.home)
+        self.trash = Trash(self.home / "trash")
+        self._run = ThisRun(self.runs)
         self._stopped = threading.Event()
-        self._run: tuple[Path, FileLock] | None = None
-        self._run_lock = threading.Lock()
+        self._swept = False
+        # The generations that this process was given: they are no rubbish to it.
+        self._given: set[Path] = set()
+
+    @property
+    def run(self) -> str:
+        """The name of this process's run, which its lease and its processes bear."""
+        return self._run.name
 
     def ensure(
         self, key: EnvKey, inputs: Mapping[str, str], label: str, build: Build, check: Check
     ) -> Entry:
         """The environment ``key``: what is there if ``check`` passes it, else what ``build`` makes.
 
-        Of many processes and threads that want one key, one builds and the others wait.
+        Of many processes and threads that want one key, one builds and the others wait. Nobody
+        removes it before :meth:`close`.
         """
-        hit, _ = self.look(key, check)
-        if hit is not None:
-            self._remember(label, key)
+        self._lease(f"environment-{key}")
+        entry, _ = self.look(key, check)
+        if entry is not None:
             used(self._place(key) / "manifest.json")
-            return hit
-        with self._locked(f"environment-{key}"):
-            hit, broken = self.look(key, check)
-            if hit is not None:
-                return hit
-            why = f"it was broken: {broken}" if broken else self.changes(label, inputs)
-            return self._build(key, inputs, label, build, why)
+        else:
+            with self._locked(f"environment-{key}"):
+                entry, broken = self.look(key, check)
+                if entry is None:
+                    why = f"it was broken: {broken}" if broken else self.changes(label, inputs)
+                    entry = self._build(key, inputs, build, check, why)
+        self._remember(label, key)
+        self._given.add(entry.directory)
+        return entry
 
     def look(self, key: EnvKey, check: Check) -> tuple[Entry | None, str | None]:
         """What is there, or why it cannot be used; two times None if nothing is there."""
+        reached("look", key)
         place = self._place(key)
         manifest = manifest_in(place)
         if manifest is None:
@@ -107,40 +126,118 @@ class Store:
         reason = check(entry)
         return (entry, None) if reason is None else (None, reason)
 
+    def condemn(self, directory: Path) -> bool:
+        """Let the environment in ``directory`` be built anew when it is wanted next.
+
+        Those who use it go on. Whether it was still the one to be used.
+        """
+        place = directory.parent
+        with self._locked(f"environment-{place.name}"):
+            is_used = (manifest_in(place) or {}).get("directory") == directory.name
+            if is_used:
+                (place / "manifest.json").unlink(missing_ok=True)
+            return is_used
+
     def _build(
-        self, key: EnvKey, inputs: Mapping[str, str], label: str, build: Build, why: str
+        self, key: EnvKey, inputs: Mapping[str, str], build: Build, check: Check, why: str
     ) -> Entry:
-        place = self._place(key)
-        with _told(self.root):
-            directory = _next_generation(place)
+        self._sweep_once()
+        with self._told():
+            directory = self._next_generation(key)
+        try:
+            entry = self._made(directory, build, check, why)
+            self._publish(key, inputs, entry)
+        except BaseException:
+            self._forget(directory)
+            raise
+        return entry
+
+    def _made(self, directory: Path, build: Build, check: Check, why: str) -> Entry:
         started = time.monotonic()
-        facts = build(directory)
-        seconds = time.monotonic() - started
+        with self.room():
+            facts = build(directory)
+        entry = Entry(directory, facts, "built", time.monotonic() - started, why)
+        reached("check", directory)
+        reason = check(entry)
+        if reason is not None:
+            raise BrokenEnvironment(str(directory), f"it was only just built, and {reason}")
+        return entry
+
+    def _publish(self, key: EnvKey, inputs: Mapping[str, str], entry: Entry) -> None:
         manifest = {
             "schema": SCHEMA,
             "key": key,
             "inputs": dict(inputs),
-            "directory": directory.name,
-            "facts": dict(facts),
+            "directory": entry.directory.name,
+            "facts": dict(entry.facts),
             "built": time.time(),
-            "seconds": round(seconds, 3),
+            "seconds": round(entry.seconds, 3),
         }
-        with _told(self.root):
-            write_json(place / "manifest.json", manifest)
-        self._remember(label, key)
-        return Entry(directory, facts, "built", seconds, why)
+        reached("publish", entry.directory)
+        self.write(self._place(key) / "manifest.json", manifest)
+
+    def _forget(self, directory: Path) -> None:
+        """Of a build that failed nothing stays: the room may be what it was wanting."""
+        manifest = manifest_in(directory.parent)
+        if manifest is None or manifest["directory"] != directory.name:
+            with contextlib.suppress(OSError):
+                self.trash.remove(directory)
+
+    @contextlib.contextmanager
+    def room(self) -> Iterator[None]:
+        """Where something is made: if there is no room for it, that is said of the cache."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            raise _refused(self.root, error) from error
+
+    def _next_generation(self, key: EnvKey) -> Path:
+        """A directory that no build has used before; what nobody can use any more goes.
+
+        The published one stays, and all of them while somebody else may be running in one.
+        """
+        place = self._place(key)
+        place.mkdir(parents=True, exist_ok=True)
+        children = list(place.iterdir())
+        published = (manifest_in(place) or {}).get("directory")
+        if not self.runs.leased(f"environment-{key}", but=self.run):
+            for path in children:
+                if path.name not in (published, "manifest.json") and path not in self._given:
+                    self.trash.remove(path)
+        numbers = [int(path.name) for path in children if path.name.isdigit()]
+        directory = place / str(max(numbers, default=0) + 1)
+        reached("make the directory", directory)
+        directory.mkdir()
+        return directory
+
+    def write(self, path: Path, value: Any) -> None:
+        """Write JSON in one step; a write that is killed leaves nothing but in the run's own place.
+
+        Raises StoreError.
+        """
+        with self._told():
+            write_json(path, value, self._run.place())
 
     def _remember(self, label: str, key: EnvKey) -> None:
         """Know what the project had last; a hit that changes nothing writes nothing."""
         latest = self._latest(label)
         if read_json(latest) != {"key": key, "label": label}:
-            with contextlib.suppress(OSError):  # a cache that is only read serves all the same
-                write_json(latest, {"key": key, "label": label})
+            self.note(latest, {"key": key, "label": label})
+
+    def note(self, path: Path, value: Any) -> None:
+        """Write down something that is good to know, if that is possible."""
+        if self.writable:
+            reached("remember", path)
+            with contextlib.suppress(OSError):
+                write_json(path, value, self._run.place())
 
     def changes(self, label: str, inputs: Mapping[str, str]) -> str:
         """Why the environment a project knows as ``label`` is not the one it had last."""
         latest = read_json(self._latest(label))
-        manifest = manifest_in(self._place(latest["key"])) if latest else None
+        known = isinstance(latest, dict) and latest.get("key")
+        manifest = manifest_in(self._place(known)) if known else None
         if manifest is None:
             return ""
         changes = explain(manifest["inputs"], inputs)
@@ -175,43 +272,38 @@ class Store:
             yield self.kept_wheels(digest)
 
     def kept_wheels(self, digest: str) -> Path:
-        """The same without the lock, to look what is there."""
+        """The same without the lock, to look what is there; nobody removes it from now on."""
+        self._lease(f"wheels-{digest}")
         return self.home / "wheels" / digest
 
     def throw_away(self, build: Build) -> Entry:
         """An environment of this run's own, built from scratch."""
         directory = self.ephemeral()
         started = time.monotonic()
-        facts = build(directory)
+        with self.room():
+            facts = build(directory)
         return Entry(directory, facts, "ephemeral", time.monotonic() - started)
 
     def ephemeral(self) -> Path:
         """A new directory that is removed by :meth:`close`, or by the next run after a SIGKILL."""
-        with self._run_lock:
-            if self._run is None:
-                with _told(self.root):
-                    self._run = self._start_run()
-        return Path(tempfile.mkdtemp(dir=self._run[0], prefix="env-"))
+        self._sweep_once()
+        with self._told():
+            return self._run.directory()
 
-    def _start_run(self) -> tuple[Path, FileLock]:
-        self.sweep()
-        parent = self.home / "ephemeral"
-        with self._locked("ephemeral"):
-            directory = Path(tempfile.mkdtemp(dir=_made(parent), prefix="run-"))
-            lock = FileLock(parent / f"{directory.name}.lock", thread_local=False)
-            lock.acquire()
-        return directory, lock
+    def _sweep_once(self) -> None:
+        """Before something is made there is room to be had: what dead runs have left."""
+        if not self._swept:
+            self._swept = True
+            self.sweep()
 
-    def sweep(self) -> None:
-        """Remove what runs left that could not clean up after themselves."""
-        with self._locked("ephemeral"):
-            for directory in _made(self.home / "ephemeral").glob("run-*/"):
-                lock = FileLock(directory.with_name(f"{directory.name}.lock"), thread_local=False)
-                try:
-                    lock.acquire(blocking=False)
-                except Timeout:
-                    continue
-                _remove_run(directory, lock)
+    def sweep(self, until: float | None = None) -> None:
+        """Remove what runs left that could not clean up after themselves.
+
+        What takes longer than ``until`` (a moment of the monotonic clock) is left for the next.
+        """
+        with self._told():
+            self.runs.sweep()
+            self.trash.empty(until)
 
     @contextlib.contextmanager
     def alone_with(self, name: str) -> Iterator[bool]:
@@ -219,44 +311,43 @@ class Store:
 
         If so, nobody begins to while this lasts. It waits for nobody.
         """
-        lock = self._lock(name)
-        try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            yield False
-            return
-        try:
-            yield True
-        finally:
-            lock.release()
+        with contextlib.ExitStack() as held:
+            with self._told():
+                is_free = held.enter_context(free(self.lock_of(name)))
+            yield is_free
+
+    def lock_of(self, name: str) -> Path:
+        """The file that is locked while somebody makes something."""
+        return self.home / "locks" / f"{name}.lock"
 
     def stop(self) -> None:
         """Let nobody of this process wait for a lock any longer: the run was interrupted."""
         self._stopped.set()
 
     def close(self) -> None:
-        """Remove this run's ephemeral directories."""
-        with self._run_lock:
-            run, self._run = self._run, None
-        if run is not None:
-            _remove_run(*run)
+        """Give back what was leased, and remove this run's throw-away environments."""
+        self._given.clear()
+        with contextlib.suppress(OSError):  # the next run sweeps what cannot be removed now
+            self._run.end()
+
+    def _lease(self, thing: str) -> None:
+        if self.writable:
+            with self._told():
+                self._run.lease(thing)
 
     @contextlib.contextmanager
     def _locked(self, name: str) -> Iterator[None]:
-        lock = self._lock(name)
-        try:
-            with _told(self.root):
-                lock.acquire(cancel_check=self._stopped.is_set)
-        except Timeout:
-            raise StoreError(str(self.root), "the run was interrupted") from None
-        try:
+        reached("take the lock", name)
+        with contextlib.ExitStack() as held:
+            try:
+                with self._told():
+                    held.enter_context(waited_for(self.lock_of(name), self._stopped.is_set))
+            except Interrupted:
+                raise StoreError(str(self.root), "the run was interrupted") from None
             yield
-        finally:
-            lock.release()
 
-    def _lock(self, name: str) -> FileLock:
-        with _told(self.root):
-            return FileLock(_made(self.home / "locks") / f"{name}.lock")
+    def _told(self) -> contextlib.AbstractContextManager[None]:
+        return _told(self.root)
 
 
 def used(kept: Path) -> None:
@@ -271,51 +362,50 @@ def used(kept: Path) -> None:
 def manifest_in(place: Path) -> dict[str, Any] | None:
     """The manifest that publishes an environment; None for one that is not there, or no such."""
     manifest = read_json(place / "manifest.json")
-    needed = {"schema", "directory", "facts", "inputs"}
-    if not isinstance(manifest, dict) or not needed <= manifest.keys():
+    if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
         return None
-    return manifest if manifest["schema"] == SCHEMA else None
+    kinds = {"directory": str, "facts": dict, "inputs": dict}
+    return manifest if all(isinstance(manifest.get(k), kinds[k]) for k in kinds) else None
 
 
-def _remove_run(directory: Path, lock: FileLock) -> None:
-    shutil.rmtree(directory, ignore_errors=True)
-    lock.release()
-    Path(lock.lock_file).unlink(missing_ok=True)
+def _own(root: Path) -> bool:
+    """Make the root, for this user alone; raises StoreError where it must not be used.
 
-
-def _made(directory: Path) -> Path:
-    directory.mkdir(parents=True, exist_ok=True)
-    return directory
-
-
-def _next_generation(place: Path) -> Path:
-    """A directory that no build has used before; what failed builds left goes.
-
-    The published one stays: others may be running in it.
+    Returns whether it can be written to: one that cannot is no trouble while everything is there.
     """
-    manifest = manifest_in(_made(place)) or {}
-    numbers = [int(child.name) for child in place.iterdir() if child.name.isdigit()]
-    for number in numbers:
-        if str(number) != manifest.get("directory"):
-            shutil.rmtree(place / str(number), ignore_errors=True)
-    directory = place / str(max(numbers, default=0) + 1)
-    directory.mkdir()
-    return directory
-
-
-def _own(root: Path) -> None:
-    """Make the root, for this user alone, or say why it cannot be used."""
+    reached("make the root", root)
     with _told(root):
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = root.stat()
-    if hasattr(os, "getuid") and status.st_uid != os.getuid():
+        if not root.is_dir():
+            root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _refuse_strangers(root)
+        if not os.access(root, os.W_OK):
+            return False
+        for name, text in (("README.md", _README), ("CACHEDIR.TAG", _CACHEDIR_TAG)):
+            if _is_empty(root / name):
+                (root / name).write_text(text, encoding="utf-8")
+    return True
+
+
+def _refuse_strangers(root: Path) -> None:
+    """Whoever can write there can have us run what they like."""
+    if not hasattr(os, "getuid"):
+        return
+    trusted = {os.getuid(), 0}
+    link, status = root.lstat(), root.stat()
+    if link.st_uid not in trusted:
+        what = "a link of" if stat.S_ISLNK(link.st_mode) else "it belongs to"
+        raise StoreError(str(root), f"{what} the user with id {link.st_uid}")
+    if status.st_uid not in trusted:
         raise StoreError(str(root), f"it belongs to the user with id {status.st_uid}")
-    if os.name == "posix" and stat.S_IMODE(status.st_mode) & 0o022:
+    if stat.S_IMODE(status.st_mode) & 0o022:
         raise StoreError(str(root), "others may write to it (mode 0700 is what it should have)")
-    if not (root / "README.md").exists():
-        with _told(root):
-            write_atomically(root / "README.md", _README)
-            write_atomically(root / "CACHEDIR.TAG", _CACHEDIR_TAG)
+
+
+def _is_empty(file: Path) -> bool:
+    try:
+        return file.stat().st_size == 0
+    except FileNotFoundError:
+        return True
 
 
 @contextlib.contextmanager
@@ -324,4 +414,9 @@ def _told(root: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StoreError(str(root), str(error)) from error
+        raise _refused(root, error) from error
+
+
+def _refused(root: Path, error: OSError) -> StoreError:
+    hint = "; make room on its disk (isoenv prune)" if error.errno in _NO_ROOM else ""
+    return StoreError(str(root), f"{error}{hint}")

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from pytest_isoenv import _spans
 from pytest_isoenv._config import Declarations
 from pytest_isoenv._files import write_json
 from pytest_isoenv._redact import redact
@@ -68,6 +69,7 @@ class Record:
             "provisioned": environment.provisioned if environment else "failed",
             "seconds": environment.seconds if environment else 0.0,
             "why": environment.why if environment else "",
+            "resolved": environment.resolved if environment else None,
             "error": self.error,
             "exit_code": int(self.exit_code),
             "notes": list(self.notes),
@@ -131,6 +133,8 @@ def lines(account: Account, verbosity: int) -> Iterable[str]:
         yield f"  key {account['key']}, path {account['path']}"
         packages = account["packages"].items()
         yield f"  packages {', '.join(f'{package} {version}' for package, version in packages)}"
+        if account["resolved"] is not None:
+            yield f"  resolved {_spans.ago(account['resolved'])}"
     for note in account["notes"]:
         yield f"  {note}"
 
@@ -139,7 +143,11 @@ def _how(account: Account) -> str:
     how = account["provisioned"]
     if how == "failed":
         return "not provisioned"
-    return how if how == "cached" else f"{how} in {account['seconds']:.1f} s"
+    how = how if how == "cached" else f"{how} in {account['seconds']:.1f} s"
+    resolved = account["resolved"]
+    if resolved is None or not _spans.is_old(resolved):
+        return how
+    return f"{how}, resolved {_spans.ago(resolved)}"
 
 
 def write_report(path: Path, accounts: Iterable[Account]) -> None:

@@ -1,23 +1,26 @@
 """What lies in the store, what it takes up, and what of it can go.
 
-Whatever goes is first locked as its builder would lock it, so nothing amid being made is lost.
+Whatever goes is locked as its builder would lock it, so nothing amid being made is lost; and it is
+hidden before it goes, so that nothing is lost that a run has found and leased meanwhile.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import os
-import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 from pytest_isoenv._files import read_json
+from pytest_isoenv._steps import reached
 from pytest_isoenv._store import Store, manifest_in
+from pytest_isoenv._trash import delete
 
-#: The bytes of each file by its identity, and how many names it has: hard links count once.
-Files = Mapping[tuple[int, int], tuple[int, int]]
+#: By the identity of a file: its bytes, how many names it has (hard links), how many of them here.
+Files = Mapping[tuple[int, int], tuple[int, int, int]]
 Kind = Literal["environment", "resolution", "wheels", "remains"]
 
 
@@ -26,33 +29,40 @@ class Kept:
     """One thing in the store.
 
     ``name`` is the key of an environment, the intent of a resolution, or the digest of the tree
-    that wheels were built of; ``remains`` are what
-    builds that were killed, or repaired, have left of one. ``built`` and ``used`` are times
-    (seconds since the epoch), ``seconds`` is how long building took. ``known_as`` are the
-    projects' directories and the names that an environment has there now.
+    that wheels were built of; ``remains`` are what builds that were killed, or repaired, have left
+    of one. ``thing`` is what it is locked and leased as. ``built`` and ``used`` are times
+    (seconds since the epoch), ``seconds`` is how long building took; ``in_use`` says that a run
+    uses it now. ``known_as`` are the projects' directories and the names that an environment has
+    there now.
     """
 
     kind: Kind
     name: str
     path: Path
+    thing: str
     used: float
-    files: Files = dataclasses.field(repr=False)
     built: float = 0.0
     seconds: float = 0.0
     python: str = ""
     facts: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False)
     inputs: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)
     known_as: tuple[tuple[str, str], ...] = ()
+    in_use: bool = False
+
+    @cached_property
+    def files(self) -> Files:
+        """The files in it, looked up when somebody asks: there may be many."""
+        return _files(self.path)
 
     @property
     def size(self) -> int:
         """Its files' bytes, each file once."""
-        return sum(size for size, _ in self.files.values())
+        return total([self])
 
     @property
     def own_size(self) -> int:
-        """The bytes that are free when it is gone: those of files with no other name."""
-        return sum(size for size, names in self.files.values() if names == 1)
+        """The bytes that are free when it is gone: those of files with no name elsewhere."""
+        return exclusive([self])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,10 +84,20 @@ class Pruned:
 
 def total(things: Iterable[Kept]) -> int:
     """The bytes of all of them, files that they share counted once."""
-    files: dict[tuple[int, int], int] = {}
+    return sum(size for size, _, _ in _united(things).values())
+
+
+def exclusive(things: Iterable[Kept]) -> int:
+    """The bytes that are free when all of them are gone: other files have names elsewhere."""
+    return sum(size for size, names, here in _united(things).values() if names == here)
+
+
+def _united(things: Iterable[Kept]) -> dict[tuple[int, int], tuple[int, int, int]]:
+    found: dict[tuple[int, int], tuple[int, int, int]] = {}
     for kept in things:
-        files.update({identity: size for identity, (size, _) in kept.files.items()})
-    return sum(files.values())
+        for identity, (size, names, here) in kept.files.items():
+            found[identity] = size, names, here + found.get(identity, (0, 0, 0))[2]
+    return found
 
 
 def contents(store: Store) -> list[Kept]:
@@ -90,7 +110,9 @@ def contents(store: Store) -> list[Kept]:
         dataclasses.replace(kept, used=max(kept.used, uses.get(kept.name, 0.0)))
         for kept in environments
     ]
+    in_use = store.runs.in_use()
     found += [*_resolutions(store), *_wheels(store)]
+    found = [dataclasses.replace(kept, in_use=kept.thing in in_use) for kept in found]
     return sorted(found, key=lambda kept: (kept.used, kept.name in uses), reverse=True)
 
 
@@ -117,21 +139,23 @@ def _labels(store: Store) -> dict[str, list[tuple[str, str]]]:
 
 def _environments(store: Store, labels: Mapping[str, list[tuple[str, str]]]) -> Iterator[Kept]:
     for place in _children(store.home / "environments"):
+        thing = f"environment-{place.name}"
         manifest = manifest_in(place)
         published = manifest["directory"] if manifest else None
-        for directory in _children(place):
-            if directory.name != published and directory.is_dir():
-                yield Kept("remains", place.name, directory, _time(directory), _files(directory))
+        directories = [path for path in _children(place) if path.is_dir()]
+        for directory in directories:
+            if directory.name != published:
+                yield Kept("remains", place.name, directory, thing, _time(directory))
         if manifest is None:
-            if not any(_children(place)):
-                yield Kept("remains", place.name, place, _time(place), {})
+            if not directories:
+                yield Kept("remains", place.name, place, thing, _time(place))
             continue
         yield Kept(
             kind="environment",
             name=place.name,
             path=place / manifest["directory"],
+            thing=thing,
             used=_time(place / "manifest.json"),
-            files=_files(place / manifest["directory"]),
             built=manifest.get("built", 0.0),
             seconds=manifest.get("seconds", 0.0),
             python=manifest["facts"].get("python", ""),
@@ -143,15 +167,19 @@ def _environments(store: Store, labels: Mapping[str, list[tuple[str, str]]]) -> 
 
 def _resolutions(store: Store) -> Iterator[Kept]:
     for directory in _children(store.home / "resolutions"):
-        pin = directory / "pin.json"
+        thing, pin = f"resolution-{directory.name}", directory / "pin.json"
         kind: Kind = "resolution" if pin.is_file() else "remains"
-        yield Kept(kind, directory.name, directory, _time(directory), _files(directory), _time(pin))
+        written = read_json(pin) if kind == "resolution" else None
+        # Not the file's own time: it is written again when nobody could resolve anew.
+        made = written.get("resolved") if isinstance(written, dict) else None
+        yield Kept(kind, directory.name, directory, thing, _time(directory), made or 0.0)
 
 
 def _wheels(store: Store) -> Iterator[Kept]:
     for directory in _children(store.home / "wheels"):
-        used = _time(directory)
-        yield Kept("wheels", directory.name, directory, used, _files(directory), used)
+        thing, used = f"wheels-{directory.name}", _time(directory)
+        kind: Kind = "wheels" if any(directory.glob("*/wheel.json")) else "remains"
+        yield Kept(kind, directory.name, directory, thing, used, used)
 
 
 def _children(directory: Path) -> list[Path]:
@@ -169,33 +197,56 @@ def _time(path: Path) -> float:
 
 
 def _files(directory: Path) -> Files:
-    found = {}
+    found: dict[tuple[int, int], tuple[int, int, int]] = {}
     for parent, _, names in os.walk(directory):
         for name in names:
             try:
                 status = os.lstat(os.path.join(parent, name))  # noqa: PTH118 - there are many
             except OSError:
                 continue
-            found[status.st_dev, status.st_ino] = status.st_size, status.st_nlink
+            identity = status.st_dev, status.st_ino
+            here = found.get(identity, (0, 0, 0))[2] + 1
+            found[identity] = status.st_size, status.st_nlink, here
     return found
 
 
-def prune(store: Store, limits: Limits, *, dry_run: bool = False) -> list[Pruned]:
+def prune(
+    store: Store, limits: Limits, *, dry_run: bool = False, until: float | None = None
+) -> list[Pruned]:
     """Remove what nobody can use, and what is beyond the limits; says what went and why.
 
-    With ``dry_run`` it only says.
+    With ``dry_run`` it only says. At the moment ``until`` (of the monotonic clock) it stops, and
+    leaves the rest for the next time. What a run uses stays, and nobody is made to wait.
     """
+    reached("prune", store.root)
     if not dry_run:
-        store.sweep()
-    now = time.time()
-    return [
-        Pruned(kept, why, busy=not _remove(store, kept, dry_run=dry_run))
-        for kept, why in condemned(contents(store), limits, now)
-    ]
+        store.sweep(until)
+    pruned = []
+    for kept, why in condemned(contents(store), limits, time.time(), until):
+        if _is_over(until):
+            break
+        if until is None:
+            kept.files  # noqa: B018 - its size can be told only now
+        ended = _remove(store, kept, dry_run=dry_run)
+        if ended != "gone":
+            pruned.append(Pruned(kept, why, busy=ended == "busy"))
+    if not dry_run:
+        _remove_litter(store)
+        store.trash.empty(until)
+    return pruned
 
 
-def condemned(things: list[Kept], limits: Limits, now: float) -> list[tuple[Kept, str]]:
-    """What is to go and why, of all things in the store (the most recently used first)."""
+def _is_over(until: float | None) -> bool:
+    return until is not None and time.monotonic() > until
+
+
+def condemned(
+    things: list[Kept], limits: Limits, now: float, until: float | None = None
+) -> list[tuple[Kept, str]]:
+    """What is to go and why, of all things in the store (the most recently used first).
+
+    Adding up sizes ends at the moment ``until``; what was not seen by then stays.
+    """
     going = [(kept, "left by a build") for kept in things if kept.kind == "remains"]
     staying = [kept for kept in things if kept.kind != "remains"]
     if limits.age is not None:
@@ -203,11 +254,11 @@ def condemned(things: list[Kept], limits: Limits, now: float) -> list[tuple[Kept
         going += [(kept, "unused") for kept in old]
         staying = [kept for kept in staying if kept not in old]
     if limits.size is not None:
-        going += [(kept, "beyond the size") for kept in _beyond(limits.size, staying)]
+        going += [(kept, "beyond the size") for kept in _beyond(limits.size, staying, until)]
     return going
 
 
-def _beyond(limit: int, things: Iterable[Kept]) -> Iterator[Kept]:
+def _beyond(limit: int, things: Iterable[Kept], until: float | None) -> Iterator[Kept]:
     """The environments that were used the longest ago, so that the others keep to the limit.
 
     Resolutions take next to nothing, and they make builds repeatable.
@@ -215,34 +266,66 @@ def _beyond(limit: int, things: Iterable[Kept]) -> Iterator[Kept]:
     files: set[tuple[int, int]] = set()
     size = 0
     for kept in things:
-        if kept.kind == "environment":
-            size += sum(kept.files[identity][0] for identity in kept.files.keys() - files)
-            files |= kept.files.keys()
+        if kept.kind == "environment" and not _is_over(until):
+            if size <= limit:
+                size += sum(kept.files[identity][0] for identity in kept.files.keys() - files)
+                files |= kept.files.keys()
             if size > limit:
                 yield kept
 
 
-# What the store calls the lock of something in each of its directories.
-_LOCKS = {"environments": "environment", "resolutions": "resolution", "wheels": "wheels"}
+def _remove(store: Store, kept: Kept, *, dry_run: bool) -> Literal["removed", "busy", "gone"]:
+    """Remove it, if nobody is at work on it, uses it, or has used it since it was looked at.
 
-
-def _remove(store: Store, kept: Kept, *, dry_run: bool) -> bool:
-    """Whether it could be removed: nobody was at work on it, or has used it since."""
-    is_environment = kept.path.is_relative_to(store.home / "environments")
-    kind = "environments" if is_environment else kept.path.parent.name
-    name = f"{_LOCKS[kind]}-{kept.name}"
-    with store.alone_with(name) as alone:
-        if not alone or _has_changed(kept):
-            return False
+    What somebody else has removed meanwhile is ``gone``.
+    """
+    with store.alone_with(kept.thing) as alone:
+        if alone and not kept.path.exists():
+            return "gone"
+        if not alone or store.runs.leased(kept.thing) or _has_changed(kept):
+            return "busy"
         if dry_run:
-            return True
-        if kept.kind == "environment":
-            # From now on it does not exist for anybody who looks.
-            (kept.path.parent / "manifest.json").unlink(missing_ok=True)
-        shutil.rmtree(kept.path, ignore_errors=True)
-        if is_environment and not _children(kept.path.parent):
-            shutil.rmtree(kept.path.parent, ignore_errors=True)
-    return True
+            return "removed"
+        if not _hide(store, kept):
+            return "busy"
+        gone = [store.trash.discard(kept.path)]
+        gone += [store.trash.discard(place) for place in _deserted(store, kept)]
+    for path in gone:
+        delete(path)
+    return "removed"
+
+
+def _hide(store: Store, kept: Kept) -> bool:
+    """Let nobody find it any more; or let it be, if somebody has found it just before.
+
+    Whoever wants it leases it first and looks for it then. So either they do not find it, or we
+    find their lease.
+    """
+    reached("hide", kept.path)
+    published = [path for path in _published(kept) if path.exists()]
+    hidden = [path.replace(path.with_name(f"{path.name}.hidden")) for path in published]
+    reached("hidden", kept.path)
+    if not store.runs.leased(kept.thing):
+        return True
+    for path, place in zip(hidden, published, strict=True):
+        path.replace(place)
+    return False
+
+
+def _published(kept: Kept) -> list[Path]:
+    """The files that make it exist."""
+    if kept.thing.startswith("environment-"):
+        return [kept.path.parent / "manifest.json"] * (kept.kind == "environment")
+    return [kept.path / "pin.json", *kept.path.glob("*/wheel.json")]
+
+
+def _deserted(store: Store, kept: Kept) -> list[Path]:
+    """The place of an environment of which nothing is left."""
+    place = kept.path.parent
+    if place.parent != store.home / "environments":
+        return []
+    stays = any(path.is_dir() or path.name == "manifest.json" for path in _children(place))
+    return [] if stays else [place]
 
 
 def _has_changed(kept: Kept) -> bool:
@@ -252,4 +335,46 @@ def _has_changed(kept: Kept) -> bool:
     if kept.kind in ("resolution", "wheels"):
         return _time(kept.path) > kept.used
     manifest = manifest_in(kept.path.parent)
-    return (manifest or {}).get("directory") == kept.path.name or (kept.path / "pin.json").is_file()
+    is_published = manifest is not None and manifest["directory"] == kept.path.name
+    return is_published or any(path.exists() for path in _published(kept))
+
+
+# Where the thing lies that a lock is for.
+_PLACES = {"environment": "environments", "resolution": "resolutions", "wheels": "wheels"}
+
+
+def _remove_litter(store: Store) -> None:
+    """Remove the locks of what is gone, and what projects remember of environments that are."""
+    for lock in _children(store.home / "locks"):
+        kind, _, name = lock.stem.partition("-")
+        thing = store.home / _PLACES.get(kind, "") / name
+        if kind in _PLACES and not thing.exists():
+            with store.alone_with(lock.stem) as alone:
+                if alone and not thing.exists():
+                    lock.unlink(missing_ok=True)
+    for path in _children(store.home / "latest"):
+        latest = read_json(path)
+        key = latest.get("key") if isinstance(latest, dict) else None
+        if not key or not (store.home / "environments" / key).exists():
+            path.unlink(missing_ok=True)
+    for directory in _children(store.home / "resolutions"):
+        _remove_beside(store, f"resolution-{directory.name}", [*directory.glob("*.hidden")])
+    for directory in _children(store.home / "wheels"):
+        beside = [path for kind in _children(directory) for path in _beside_wheel(kind)]
+        _remove_beside(store, f"wheels-{directory.name}", beside)
+
+
+def _beside_wheel(kind: Path) -> Iterator[Path]:
+    """What lies beside the wheel for a kind of Python, and beside the note that names it."""
+    note = read_json(kind / "wheel.json")
+    names = {"wheel.json", note.get("digest")} if isinstance(note, dict) else set()
+    return (path for path in _children(kind) if path.name not in names)
+
+
+def _remove_beside(store: Store, thing: str, paths: list[Path]) -> None:
+    """Remove what a killed prune or build has left beside what was made again since."""
+    if paths:
+        with store.alone_with(thing) as alone:
+            if alone and not store.runs.leased(thing):
+                for path in paths:
+                    delete(path)

@@ -7,12 +7,14 @@ import importlib.metadata
 import platform
 import re
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
+from pytest_isoenv import _spans
 from pytest_isoenv._files import content_digest, metadata_digest, with_named_files
 from pytest_isoenv._settings import Settings
 from pytest_isoenv.backend import OLDEST_PYTEST, Backend, Wanted
@@ -45,17 +47,24 @@ def pytest_requirements(spec: EnvSpec, interpreter: Interpreter | None) -> list[
     A requirement of the user's own that excludes the host's version rules the first one out. Where
     versions are to be low, pytest's is, too, if somebody asks for it.
     """
-    host = importlib.metadata.distribution("pytest")
+    host_version, host_python = _host_pytest()
     anything = f"pytest>={OLDEST_PYTEST}"
-    supported = SpecifierSet(host.metadata["Requires-Python"] or "")
+    supported = SpecifierSet(host_python)
     own = [Requirement(text) for text in spec.requirements if not is_path(text)]
     asked = [r.specifier for r in own if canonicalize_name(r.name) == "pytest"]
-    fits = all(specifier.contains(host.version, prereleases=True) for specifier in asked)
+    fits = all(specifier.contains(host_version, prereleases=True) for specifier in asked)
     wanted = [anything]
     version = interpreter.version if interpreter else None  # it may turn out to be too old
     if fits and (version is None or supported.contains(version, prereleases=True)):
-        wanted.insert(0, f"pytest=={host.version}")
+        wanted.insert(0, f"pytest=={host_version}")
     return wanted if spec.resolution == "highest" else ["", *wanted]
+
+
+@cache
+def _host_pytest() -> tuple[str, str]:
+    """The version of the pytest that runs here, and the Pythons that it is for."""
+    host = importlib.metadata.distribution("pytest")
+    return host.version, host.metadata["Requires-Python"] or ""
 
 
 def intent_of(backend: Backend, wanted: Wanted) -> IntentKey:
@@ -122,17 +131,11 @@ def newest_upload(text: str | None, now: datetime.datetime) -> str | None:
     if re.fullmatch(r"[\d-]+", text):
         moment = datetime.datetime.fromisoformat(text).replace(tzinfo=datetime.timezone.utc)
         return _rfc3339(moment + datetime.timedelta(days=1))
-    span = re.findall(r"(\d+) ?([A-Za-z])", text)
-    if "-" not in text and span:
-        days = sum(int(count) * _DAYS[unit.upper()] for count, unit in span)
+    if _spans.is_span(text):
         midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-        return _rfc3339(midnight - datetime.timedelta(days=days))
+        return _rfc3339(midnight - datetime.timedelta(days=_spans.days_of(text)))
     moment = datetime.datetime.fromisoformat(re.sub("Z$", "+00:00", text))
     return _rfc3339(moment.astimezone(datetime.timezone.utc) if moment.tzinfo else moment)
-
-
-# What a unit of a span is in days, by its first letter; as uv counts months and years.
-_DAYS = {"H": 1 / 24, "D": 1, "W": 7, "M": 30, "Y": 365}
 
 
 def _rfc3339(moment: datetime.datetime) -> str:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import shutil
-import tempfile
 import zipfile
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from packaging.utils import parse_wheel_filename
 
-from pytest_isoenv._files import read_json, write_json
+from pytest_isoenv._files import read_json
+from pytest_isoenv._steps import reached
 from pytest_isoenv._store import Store, used
 from pytest_isoenv.errors import BuildError
 from pytest_isoenv.pinned import Interpreter, digest
@@ -49,35 +49,52 @@ def wheel_of(store: Store, tree: str, interpreter: Interpreter, build: Build | N
     if build is None:
         raise NotBuilt(tree)
     with store.wheels(tree) as home:
-        return _kept(home, interpreter) or _build(home, interpreter, build)
+        return _kept(home, interpreter) or _build(store, home, interpreter, build)
 
 
 def _kept(home: Path, interpreter: Interpreter) -> Wheel | None:
     for kind in (_ANY, _kind(interpreter)):
         note = read_json(home / kind / _NOTE)
-        if note:
-            directory = home / kind / note["directory"]
-            path = next(directory.glob("*.whl"), None)
-            if path is not None:
+        if isinstance(note, dict) and isinstance(note.get("digest"), str):
+            path = next((home / kind / note["digest"]).glob("*.whl"), None)
+            # What a power loss has left of a file is shorter than the file was.
+            if path is not None and path.stat().st_size == note.get("size", path.stat().st_size):
                 return Wheel(path, note["digest"])
     return None
 
 
-def _build(home: Path, interpreter: Interpreter, build: Build) -> Wheel:
-    home.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(dir=home, prefix="building-"))
-    wheel = built(build, scratch)
+def damaged(home: Path) -> Iterator[Path]:
+    """The wheels of one tree that are not what they were when they were built."""
+    for file in sorted(home.glob(f"*/{_NOTE}")):
+        noted = str((read_json(file) or {}).get("digest"))
+        for wheel in sorted((file.parent / noted).glob("*.whl")):
+            try:
+                is_whole = _content(wheel) == noted
+            except (OSError, zipfile.BadZipFile, zlib.error):
+                is_whole = False
+            if not is_whole:
+                yield wheel
+
+
+def disown(store: Store, tree: str, wheel: Path) -> None:
+    """Let a wheel be built anew when it is wanted next."""
+    with store.wheels(tree):
+        (wheel.parent.parent / _NOTE).unlink(missing_ok=True)
+
+
+def _build(store: Store, home: Path, interpreter: Interpreter, build: Build) -> Wheel:
+    reached("build a wheel", home)
+    wheel = built(build, store.ephemeral())
     tags = parse_wheel_filename(wheel.path.name)[3]
     is_pure = any(
         (tag.interpreter, tag.abi, tag.platform) == ("py3", "none", "any") for tag in tags
     )
     kind = home / (_ANY if is_pure else _kind(interpreter))
-    kind.mkdir(exist_ok=True)
-    directory = Path(tempfile.mkdtemp(dir=kind, prefix="wheel-"))
-    kept = wheel.path.replace(directory / wheel.path.name)
+    reached("keep the wheel", kind)
+    (kind / wheel.digest).mkdir(parents=True, exist_ok=True)
+    kept = wheel.path.replace(kind / wheel.digest / wheel.path.name)
     # Published last: a wheel without its note does not exist for anybody.
-    write_json(kind / _NOTE, {"directory": directory.name, "digest": wheel.digest})
-    shutil.rmtree(scratch, ignore_errors=True)
+    store.write(kind / _NOTE, {"digest": wheel.digest, "size": kept.stat().st_size})
     return Wheel(kept, wheel.digest)
 
 

@@ -31,7 +31,7 @@ class Wanted:
     interpreter: Interpreter | None
     pytest_requirements: Sequence[str]
     root: Path
-    installer_environ: Mapping[str, str]
+    installer_environ: Mapping[str, str] = dataclasses.field(repr=False)
     exclude_newer: str | None = None
     beneath: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
@@ -63,6 +63,23 @@ class Finding:
     mend: str = ""
 
 
+@dataclasses.dataclass(frozen=True)
+class Damage:
+    """A file of an environment that is not as it was installed.
+
+    ``path`` starts from the environment's directory; ``package`` is the distribution that it
+    belongs to, or empty.
+    """
+
+    path: str
+    what: str
+    package: str = ""
+
+    def __str__(self) -> str:
+        of = f" of {self.package}" if self.package else ""
+        return f"{self.path}{of} {self.what}"
+
+
 class Run(Protocol):
     """Runs an installer's command with the variables an installer may see.
 
@@ -89,6 +106,17 @@ class Backend(Protocol):
 
     It may have a function ``diagnose(environ, run)`` as well, which gives a :class:`Finding` for
     everything that it needs (its program, its indexes): ``isoenv doctor`` shows them.
+
+    ``indexes_of(command, environ)`` may give the addresses (without credentials) that a command of
+    its own asks, and none for another's: what is said of a failure names them. Where the network is
+    to be left alone, ``run`` says so to installers by variables of theirs: ``UV_OFFLINE``,
+    ``PIP_NO_INDEX``, ``CONDA_OFFLINE`` and ``MAMBA_OFFLINE``.
+
+    ``examine(directory, facts, *, thoroughly)`` may give every :class:`Damage` of a finished
+    environment, found by looking at each file; without ``thoroughly`` sizes will do. It is asked
+    by ``isoenv doctor --deep``, and after every build. ``forget(directory, packages, run)`` may
+    drop what the installer keeps of these packages: files of an environment can be hard links to
+    it, so what was damaged here is damaged there.
     """
 
     name: str

@@ -31,6 +31,8 @@ class Environment:
         why: what made building necessary, where something changed; else empty.
         environ: the variables that its processes run with.
         spec: the request that it answers.
+        resolved: when its packages were resolved, in seconds since the epoch; None if nobody knows.
+        note: what there is to say of that, or empty.
         forks_from: the directory of the runner layer that it shares with others, where a process
             of that may be forked instead of starting one of its own; else None.
     """
@@ -46,6 +48,8 @@ class Environment:
     why: str
     environ: Mapping[str, str] = dataclasses.field(repr=False)
     spec: EnvSpec = dataclasses.field(repr=False)
+    resolved: float | None = None
+    note: str = ""
     forks_from: Path | None = dataclasses.field(default=None, repr=False)
 
     def run(self, args: Sequence[Any], **options: Any) -> subprocess.CompletedProcess[Any]:

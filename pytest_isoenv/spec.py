@@ -32,6 +32,9 @@ MISSING_INTERPRETER_CHOICES: tuple[str, ...] = get_args(MissingInterpreter)
 RESOLUTION_CHOICES: tuple[str, ...] = get_args(ResolutionMode)
 PRERELEASE_CHOICES: tuple[str, ...] = get_args(Prerelease)
 
+#: What a declaration says for no ``max-age``, where one that it inherits from has one.
+NEVER = "never"
+
 #: The name of an environment as users read it: a declared name, an ``id=``, or a derived id.
 EnvName = NewType("EnvName", str)
 
@@ -87,9 +90,11 @@ class Layer:
     local: tuple[str, ...] = ()
     lock: str | None = None
     layers: tuple[str, ...] = ()
-    variables: tuple[tuple[str, str], ...] = ()
+    variables: tuple[tuple[str, str], ...] = dataclasses.field(default=(), repr=False)
+    pass_env: tuple[str, ...] | None = None
     prepend_paths: tuple[str, ...] = ()
     refresh: bool | None = None
+    max_age: str | None = None
     backend: str | None = None
     channels: tuple[str, ...] = ()
     conda_dependencies: tuple[str, ...] = ()
@@ -108,6 +113,7 @@ class EnvSpec:
     host's own version; ``project_directory`` is where the project lies below the rootdir;
     ``beneath`` are the environments that lie under this one. ``variables`` are set for the tests,
     after ``prepend_paths`` and the environment's own executables have gone in front of ``PATH``.
+    ``max_age`` is how old a resolution may be, as a span of time; None for any age.
     Where ``runner_layer`` allows it, pytest lies in a directory that others use as well, and where
     ``fork_worker`` does a process that has imported it from there is forked: always, never, or
     (None) if that is likely to be faster.
@@ -127,9 +133,11 @@ class EnvSpec:
     local: tuple[str, ...] = ()
     lock: str | None = None
     beneath: tuple[tuple[EnvName, EnvSpec], ...] = ()
-    variables: tuple[tuple[str, str], ...] = ()
+    variables: tuple[tuple[str, str], ...] = dataclasses.field(default=(), repr=False)
+    pass_env: tuple[str, ...] | None = None
     prepend_paths: tuple[str, ...] = ()
     refresh: bool = False
+    max_age: str | None = None
     backend: str = "uv"
     conda: Conda = Conda()
     missing_interpreter: MissingInterpreter = "error"
@@ -151,8 +159,10 @@ class EnvSpec:
         return dataclasses.replace(
             self,
             variables=(),
+            pass_env=None,
             prepend_paths=(),
             refresh=False,
+            max_age=None,
             missing_interpreter="error",
             runner_layer=True,
             fork_worker=None,
@@ -196,9 +206,11 @@ def combine(layers: Iterable[Layer], beneath: Iterable[tuple[EnvName, EnvSpec]] 
         lock=_last(layer.lock for layer in stack),
         beneath=tuple(beneath),
         variables=tuple(sorted(dict(v for layer in stack for v in layer.variables).items())),
+        pass_env=_pass_env(stack),
         # The closest declaration comes first on PATH.
         prepend_paths=_each_once(layer.prepend_paths for layer in reversed(stack)),
         refresh=bool(_last(layer.refresh for layer in stack)),
+        max_age=_max_age(stack),
         backend=_last(layer.backend for layer in stack) or "uv",
         conda=_conda(stack),
         missing_interpreter=_last(layer.missing_interpreter for layer in stack) or "error",
@@ -213,6 +225,12 @@ def _project(stack: Sequence[Layer]) -> tuple[Project, str]:
         if layer.project is not None:
             return layer.project, layer.home if layer.project != "none" else ""
     return "none", ""
+
+
+def _pass_env(stack: Sequence[Layer]) -> tuple[str, ...] | None:
+    """An empty list passes nothing; only where nobody says anything, all is passed."""
+    said = [layer.pass_env for layer in stack if layer.pass_env is not None]
+    return _each_once(said) if said else None
 
 
 def _index(stack: Sequence[Layer]) -> Index:
@@ -230,6 +248,11 @@ def _conda(stack: Sequence[Layer]) -> Conda:
         channels=_each_once(layer.channels for layer in reversed(stack)),
         dependencies=unite_match_specs(s for layer in stack for s in layer.conda_dependencies),
     )
+
+
+def _max_age(stack: Sequence[Layer]) -> str | None:
+    said = _last(layer.max_age for layer in stack)
+    return None if said == NEVER else said
 
 
 def _each_once(entries: Iterable[Iterable[str]]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -140,7 +140,7 @@ def test_env_refresh_builds_anew_and_removes_it(pytester, run, own_cache):
     assert fresh.environments["one"]["provisioned"] == "ephemeral"
     assert fresh.environments["one"]["path"] != cached["path"]
     assert not Path(fresh.environments["one"]["path"]).exists()
-    assert [*own_cache.glob("v1/ephemeral/*")] == []
+    assert [*own_cache.glob("v1/runs/*")] == []
     assert run().environments["one"]["provisioned"] == "cached"
 
 
@@ -161,21 +161,7 @@ def test_env_refresh_removes_it_also_after_a_failure_and_an_exit(pytester, run, 
     )
     outcome = run("--env-refresh")
     assert outcome.ret == pytest.ExitCode.INTERRUPTED
-    assert [*own_cache.glob("v1/ephemeral/*")] == []
-
-
-@pytest.fixture
-def growing(tmp_path_factory, monkeypatch, wheels) -> Iterator[Path]:
-    """An index of this test's own, to which it can add."""
-    directory = tmp_path_factory.mktemp("growing")
-    for wheel in wheels.glob("*.whl"):
-        if not wheel.name.startswith("lib-"):
-            shutil.copy(wheel, directory)
-    make_wheel(directory, "lib", "1.0")
-    index = Index(directory)
-    monkeypatch.setenv("UV_DEFAULT_INDEX", index.url)
-    yield directory
-    index.close()
+    assert [*own_cache.glob("v1/runs/*")] == []
 
 
 def test_env_upgrade_takes_what_is_newest_now_and_later_runs_keep_it(
@@ -345,7 +331,7 @@ def test_after_a_kill_at_any_of_ten_moments_of_a_build_the_next_run_succeeds(
         outcome = run(*option)
         outcome.assert_outcomes(passed=1)
         assert outcome.environments["one"]["packages"]["lib"] == "1.0"
-        assert [*own_cache.glob("v1/ephemeral/*")] == []
+        assert [*own_cache.glob("v1/runs/*")] == []
 
 
 @pytest.mark.slow

@@ -27,7 +27,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pytest_isoenv import _config, _fields, _settings, hookspecs
+from pytest_isoenv import _config, _fields, _variables, hookspecs
 from pytest_isoenv._backends import builtin
 from pytest_isoenv.errors import ConfigError
 from tests import test_plugins
@@ -42,7 +42,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 LANGUAGES = {"python", "yaml", "toml", "ini", "console", "shell", "json", "text"}
 # Every block that is not run, by page: adding one is a decision.
-NOT_RUN = {"README.md": 2, "docs/explanation/parity.md": 1}
+NOT_RUN = {"README.md": 2, "docs/explanation/parity.md": 1, "docs/explanation/speed.md": 1}
 # What a page writes for an index that the reader has and we have not.
 PRIVATE_INDEX = "https://packages.example.com/simple"
 # Lines of a transcript that say something of the machine, or hang on what is ready first.
@@ -289,7 +289,7 @@ def test_options_of_ours_that_pages_mention_exist_and_all_are_in_the_reference()
         ("reference/config.md", sorted(_fields.FIELDS)),
         ("reference/marker.md", sorted(key.replace("-", "_") for key in _fields.FIELDS)),
         ("reference/hooks.md", [n for n in vars(hookspecs) if n.startswith("pytest_isoenv")]),
-        ("reference/variables.md", sorted(_settings._FOR_INSTALLERS | _settings._HOST_ONLY)),
+        ("reference/variables.md", sorted(_variables.FOR_INSTALLERS | _variables.HOST_ONLY)),
     ],
 )
 def test_the_reference_names_everything(page: str, names: list[str]) -> None:
@@ -342,3 +342,17 @@ def test_every_page_is_reached_from_a_table_of_contents() -> None:
         for tree in re.findall(r"^:::\{toctree\}\n(.*?)^:::$", page.read_text(), re.M | re.S):
             listed |= {page.parent / f"{name}.md" for name in re.findall(r"^[\w/-]+$", tree, re.M)}
     assert listed == set((ROOT / "docs").rglob("*.md")) - {ROOT / "docs/index.md"}
+
+
+NAMED_TEST = re.compile(r"`(tests/\w+\.py)::(test_\w+)`")
+
+
+def test_every_test_that_the_documentation_names_is_there():
+    named = {found for page in PAGES for found in NAMED_TEST.findall(page.read_text())}
+    assert len(named) > 20
+    missing = [
+        f"{file}::{name}"
+        for file, name in sorted(named)
+        if f"def {name}(" not in (ROOT / file).read_text(encoding="utf-8")
+    ]
+    assert missing == []

@@ -151,12 +151,12 @@ def test_ctrl_c_leaves_no_ephemeral_directory(pytester, start, own_cache):
     pytester.makepyfile(test_it=SLOW)
     session = start("--env-refresh")
     session.wait_for("running")
-    assert [*own_cache.glob("v1/ephemeral/run-*/")]
+    assert [*own_cache.glob("v1/runs/run-*/")]
     session.interrupt()
     code, output, said = session.end()
     assert code == INTERRUPTED, output
     assert "session is torn down" in said
-    assert [*own_cache.glob("v1/ephemeral/*")] == []
+    assert [*own_cache.glob("v1/runs/*")] == []
 
 
 # Waits for ever where the file "hold" lies; in the tree of both runs, so their key is the same.
@@ -204,7 +204,7 @@ def test_a_signal_while_an_environment_is_built_ends_the_build(
     assert code == INTERRUPTED, output
     assert "INTERNALERROR" not in output
     assert "no tests ran" in output
-    assert [*own_cache.glob("v1/ephemeral/*")] == []
+    assert [*own_cache.glob("v1/runs/*")] == []
     (outside / "hold").unlink()
     run().assert_outcomes(passed=1)
 
@@ -299,7 +299,7 @@ def test_under_xdist_nothing_is_left_either(pytester, start, whom, own_cache):
     print(output)
     assert code == INTERRUPTED, output
     assert "function is torn down" in said
-    assert [*own_cache.glob("v1/ephemeral/*")] == []
+    assert [*own_cache.glob("v1/runs/*")] == []
     assert "INTERNALERROR" not in output
 
 
@@ -328,4 +328,4 @@ def test_fixtures_are_torn_down_when_a_terminal_is_closed_or_a_debugger_is_left_
             assert "1 passed" in ended.screen
         # To the end: all who have it open are gone.
         assert told.read().splitlines() == ["function is torn down", "session is torn down"]
-    assert [*own_cache.glob("v1/ephemeral/*")] == []
+    assert [*own_cache.glob("v1/runs/*")] == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -13,8 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from pytest_isoenv._file_locks import release
+from pytest_isoenv._process import MARK
 from pytest_isoenv._store import Store
-from pytest_isoenv.errors import StoreError
+from pytest_isoenv.errors import BrokenEnvironment, StoreError
 from pytest_isoenv.pinned import EnvKey
 
 # Another process: says "ready", waits for a line, then does what its arguments say.
@@ -120,6 +123,11 @@ def tell(popen):
     popen.stdin.flush()
 
 
+def left_in(store):
+    """What a run that is over has left."""
+    return [path for name in ("runs", "leases", "trash") for path in (store.home / name).glob("*")]
+
+
 def files(root):
     return {
         path.relative_to(root): (path.stat().st_mtime_ns, path.read_bytes())
@@ -191,7 +199,7 @@ def test_whether_somebody_is_at_work_on_an_environment_is_known_without_waiting(
 
 def test_a_failed_build_leaves_no_manifest_and_is_a_miss_the_next_time(ensure, builder, root):
     builder.error = OSError(28, "No space left on device")
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(StoreError, match="No space left on device; make room"):
         ensure()
     assert list(root.rglob("manifest.json")) == []
     builder.error = None
@@ -211,11 +219,9 @@ def test_what_a_failed_build_left_is_never_built_upon_and_goes(ensure, builder):
     builder.error = OSError("no")
     with pytest.raises(OSError):
         ensure()
+    assert not builder.builds[0].exists()
     builder.error = None
-    entry = ensure()
-    (failed, built) = builder.builds
-    assert entry.directory == built != failed
-    assert not failed.exists()
+    assert ensure().directory == builder.builds[1]
 
 
 def test_a_broken_entry_is_rebuilt_as_a_new_generation_and_says_why(ensure, builder):
@@ -235,6 +241,13 @@ def test_repair_never_touches_the_directory_that_others_may_be_running_in(ensure
     builder.reasons[old.directory] = "broken"
     ensure()
     assert files(old.directory) == before
+
+
+def test_what_is_broken_as_soon_as_it_is_built_is_an_error(store, builder):
+    with pytest.raises(BrokenEnvironment, match="only just built, and it never is well"):
+        store.ensure(EnvKey("key"), {}, "label", builder.build, lambda entry: "it never is well")
+    assert len(builder.builds) == 1
+    assert not builder.builds[0].exists()
 
 
 def test_a_repair_that_fails_leaves_the_old_entry_to_be_repaired_again(ensure, builder):
@@ -338,7 +351,10 @@ def test_a_hit_does_not_wait_for_somebody_who_builds_anew(store, ensure, builder
     def build(directory):
         return {"found meanwhile": str(ensure().directory)}
 
-    entry = store.ensure(EnvKey("key"), {}, "x", build, lambda entry: "broken, says this one")
+    def check(entry):
+        return "broken, says this one" if entry.directory == old.directory else None
+
+    entry = store.ensure(EnvKey("key"), {}, "x", build, check)
     assert entry.facts == {"found meanwhile": str(old.directory)}
 
 
@@ -427,7 +443,7 @@ def test_closing_removes_every_ephemeral_directory_and_nothing_else(store, build
     gone = [store.throw_away(builder.build).directory, store.ephemeral()]
     store.close()
     assert not any(path.exists() for path in gone)
-    assert list((store.home / "ephemeral").iterdir()) == []
+    assert left_in(store) == []
     assert kept.is_dir()
 
 
@@ -457,7 +473,39 @@ def test_what_a_killed_run_left_is_swept_by_the_next(store, other):
     assert not left.exists()
     assert mine.is_dir()
     store.close()
-    assert list((store.home / "ephemeral").iterdir()) == []
+    assert left_in(store) == []
+
+
+needs_proc = pytest.mark.skipif(
+    not Path("/proc/self/environ").exists(), reason="this system does not show processes' variables"
+)
+
+
+@needs_proc
+def test_the_processes_of_a_killed_run_end_with_the_next_sweep(store, root):
+    dead, living = Store(root), Store(root)
+    installers = {}
+    for run in (dead, living):
+        run.ephemeral()
+        command = [sys.executable, "-c", "print('here', flush=True); input()"]
+        environ = {**os.environ, MARK: run.run}
+        installers[run.run] = subprocess.Popen(
+            command,
+            env=environ,
+            start_new_session=True,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert installers[run.run].stdout.readline() == "here\n"
+    release(dead._run._alive)  # as the system does it for a process that is killed
+    store.sweep()
+    with installers[dead.run] as left:
+        assert left.wait() == -signal.SIGKILL
+    with installers[living.run] as left:
+        left.communicate("\n")
+        assert left.returncode == 0
+    living.close()
 
 
 def test_what_a_living_run_uses_is_never_swept(store, other):
@@ -504,8 +552,9 @@ def test_a_root_that_others_may_write_to_is_refused_before_anything_is_written(r
 @needs_owners
 def test_a_root_that_belongs_to_somebody_else_is_refused(root, monkeypatch):
     root.mkdir(mode=0o700)
-    me = os.getuid()
-    monkeypatch.setattr(os, "getuid", lambda: me + 1)
+    me = os.getuid() + 1
+    status = os.stat_result([stat.S_IFDIR | 0o700, 0, 0, 1, me, *[0] * 5])
+    monkeypatch.setattr(Path, "lstat", lambda path: status)
     with pytest.raises(StoreError, match=f"user with id {me}"):
         Store(root)
 

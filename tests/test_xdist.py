@@ -99,7 +99,7 @@ def test_a_throw_away_environment_is_built_once_for_all_processes(
     assert environments["old"]["provisioned"] == "ephemeral"
     prefixes = (pytester.path / "prefixes.txt").read_text().split()
     assert prefixes == [environments["old"]["path"]] * 4
-    assert [*own_cache.glob("v1/ephemeral/*")] == []
+    assert [*own_cache.glob("v1/runs/*")] == []
     assert not (own_cache / "v1" / "environments").exists()
 
 

@@ -6,6 +6,7 @@ resolves, and uv installs nothing of it again.
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import importlib.metadata
 import importlib.util
@@ -20,14 +21,14 @@ from typing import Any
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from pytest_isoenv._backends import uv
+from pytest_isoenv._backends import records, uv
 from pytest_isoenv._backends.health import check
 from pytest_isoenv._backends.pylock_text import only_index, with_index
 from pytest_isoenv._backends.stub_wheels import write_stub
-from pytest_isoenv._files import write_atomically, write_json
+from pytest_isoenv._files import read_json, write_atomically, write_json
 from pytest_isoenv._interpreters import PROBE, described
 from pytest_isoenv._redact import redact
-from pytest_isoenv.backend import Finding, Run, Wanted
+from pytest_isoenv.backend import Damage, Finding, Run, Wanted
 from pytest_isoenv.environment import python_of
 from pytest_isoenv.errors import BuildError, CommandError, ResolutionError
 from pytest_isoenv.pinned import Foreign, PinnedEnv, Resolution
@@ -38,6 +39,8 @@ __all__ = [
     "check",
     "create",
     "diagnose",
+    "examine",
+    "forget",
     "index_inputs",
     "name",
     "resolve",
@@ -228,3 +231,41 @@ def create(pinned: PinnedEnv, directory: Path, run: Run) -> None:
         what = f"the channels gave others than the pinned files of: {', '.join(changed)}"
         raise BuildError("installing the conda packages", "conda create", 1, what)
     uv.fill(pinned, directory, python_of(directory), run)
+
+
+def examine(
+    directory: Path, facts: Mapping[str, Any], *, thoroughly: bool = True
+) -> Iterator[Damage]:
+    """Each file as conda's own records have it, and those of what uv installed on top."""
+    files = _written(directory)
+    yield from records.compare(directory, files, thoroughly=thoroughly)
+    for damage in records.examine(directory, facts, thoroughly=thoroughly):
+        if str(directory / damage.path) not in files:
+            yield damage
+
+
+def _written(directory: Path) -> dict[str, list[records.Written]]:
+    """What conda wrote down of its files; links may lead anywhere, or nowhere."""
+    found: dict[str, list[records.Written]] = {}
+    for file in sorted(directory.glob("conda-meta/*.json")):
+        package = read_json(file)
+        for path in ((package or {}).get("paths_data") or {}).get("paths", ()):
+            name, digest = path["_path"], path.get("sha256_in_prefix") or ""
+            # The size is the one before the prefix went into it.
+            size = None if path.get("prefix_placeholder") else path.get("size_in_bytes")
+            if path.get("path_type") == "hardlink" and not name.endswith((".pyc", ".pyo")):
+                encoded = base64.urlsafe_b64encode(bytes.fromhex(digest)).decode()
+                written = records.Written(package["name"], size, "sha256", encoded)
+                found.setdefault(str(directory / name), []).append(written)
+    return found
+
+
+def forget(directory: Path, packages: Sequence[str], run: Run) -> None:
+    """Remove the unpacked packages that files here are linked to, and what uv keeps of others."""
+    for name in packages:
+        for file in directory.glob(f"conda-meta/{name}-*.json"):
+            package = read_json(file) or {}
+            unpacked = Path(package.get("extracted_package_dir") or "nowhere")
+            if package.get("name") == name and (unpacked / "info" / "index.json").is_file():
+                shutil.rmtree(unpacked, ignore_errors=True)
+    uv.forget(directory, packages, run)

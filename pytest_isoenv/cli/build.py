@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pytest_isoenv._provision import Provisioner
 from pytest_isoenv._redact import redact
 from pytest_isoenv._requests import Request
+from pytest_isoenv._spans import ago, is_old
 from pytest_isoenv.cli.command import Command, UsageError, add_building, add_names, add_place
 from pytest_isoenv.cli.console import Progress
 from pytest_isoenv.cli.project import Project
@@ -91,9 +92,13 @@ def _lines(environment: Environment, asked: str) -> Iterator[str]:
     """The same words as in the summary of a test run."""
     how = environment.provisioned
     how = how if how == "cached" else f"{how} in {environment.seconds:.1f} s"
+    if environment.resolved is not None and is_old(environment.resolved):
+        how += f", resolved {ago(environment.resolved)}"
     yield f"{environment.name}: Python {environment.version}; {asked}; {how}"
     if environment.why:
         yield f"  rebuilding {environment.name}: {environment.why}"
+    if environment.note:
+        yield f"  {environment.note}"
 
 
 COMMAND = Command("build", "build environments that are not there yet", _act, _arguments)

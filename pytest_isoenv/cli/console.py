@@ -7,9 +7,10 @@ import re
 import shutil
 import sys
 import threading
-import time
 from collections.abc import Iterable, Sequence
 from typing import Any
+
+from pytest_isoenv._spans import ago as ago
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 _SPANS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
@@ -47,16 +48,6 @@ def size(count: float) -> str:
         count /= 1000
         unit += 1
     return f"{count:.1f} {_UNITS[unit]}" if unit else f"{count:.0f} B"
-
-
-def ago(moment: float) -> str:
-    """How long ago a moment was, for people: ``3 days ago``."""
-    seconds = max(0.0, time.time() - moment)
-    for word, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
-        count = int(seconds // length)
-        if count:
-            return f"{count} {word}{'s' * (count > 1)} ago"
-    return "just now"
 
 
 def read_size(text: str) -> int:

@@ -6,12 +6,16 @@ import argparse
 import dataclasses
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from pytest_isoenv._backends import builtin
+from pytest_isoenv._backends.records import told
+from pytest_isoenv._disk import remarks
 from pytest_isoenv._provision import Provisioner
-from pytest_isoenv._upkeep import contents
-from pytest_isoenv.backend import Finding
+from pytest_isoenv._store import Store
+from pytest_isoenv._upkeep import Kept, contents
+from pytest_isoenv._wheels import damaged, disown
+from pytest_isoenv.backend import Damage, Finding
 from pytest_isoenv.cli.command import Command, add_json, add_place
 from pytest_isoenv.cli.console import say, say_json, size
 from pytest_isoenv.cli.project import Project, provisioning, settings_of, store_of
@@ -23,6 +27,16 @@ _LITTLE = 1_000_000_000
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--deep",
+        action="store_true",
+        help="compare every file of every environment in the cache with what was installed",
+    )
+    parser.add_argument(
+        "--mend",
+        action="store_true",
+        help="have what is broken in the cache built again when it is needed next",
+    )
     add_json(parser)
     add_place(parser)
 
@@ -106,22 +120,65 @@ def _cache(args: argparse.Namespace, provisioner: Provisioner) -> Iterator[Findi
     free = shutil.disk_usage(store.root).free
     mend = "" if free > _LITTLE else "make room: isoenv prune --max-size SIZE"
     yield Finding("cache", free > _LITTLE, f"{store.root}, {size(free)} free on its disk", mend)
+    for remark in remarks(store.root):
+        yield Finding("cache", False, remark, "name another with --env-cache-dir")
     things = contents(store)
     environments = [kept for kept in things if kept.kind == "environment"]
     broken = 0
     for kept in environments:
-        reason = provisioner.check(kept.inputs.get("backend", ""), kept.path, kept.facts)
-        if reason is not None:
+        finding = _environment(store, kept, provisioner, deep=args.deep, mend=args.mend)
+        if finding is not None:
             broken += 1
-            mend = "nothing: it is built again when it is needed; or isoenv prune removes it unused"
-            yield Finding("cache", False, f"environment {kept.name} is broken: {reason}", mend)
+            yield finding
+    if args.deep:
+        yield from _wheels(store, things, mend=args.mend)
     remains = sum(kept.kind == "remains" for kept in things)
+    how = ", each file looked at" if args.deep else ""
     yield Finding(
         "cache",
         True,
-        f"{len(environments)} environments, {broken} of them broken; {remains} remains of builds",
+        f"{len(environments)} environments{how}, {broken} of them broken; "
+        f"{remains} remains of builds",
         "isoenv prune removes remains" if remains else "",
     )
+
+
+_BUILT_AGAIN = "it is built again when it is needed next"
+
+
+def _environment(
+    store: Store, kept: Kept, provisioner: Provisioner, *, deep: bool, mend: bool
+) -> Finding | None:
+    """What is wrong with an environment of the cache; None if nothing is."""
+    backend = kept.inputs.get("backend", "")
+    reason = provisioner.check(backend, kept.path, kept.facts)
+    seen_at_once = reason is not None
+    damages: list[Damage] = []
+    if deep and not seen_at_once:
+        damages = provisioner.examine(backend, kept.path, kept.facts)
+    if reason is None and not damages:
+        return None
+    known = ", ".join(f"{name} in {root}" for root, name in kept.known_as)
+    said = f"environment {kept.name}{f' ({known})' if known else ''} is broken: "
+    said += reason or told(damages)
+    if mend:
+        provisioner.forget(backend, kept.path, damages)
+        done = store.condemn(kept.path)
+        return Finding("cache", False, said, _BUILT_AGAIN if done else "it was built again already")
+    if seen_at_once:
+        how = f"nothing: {_BUILT_AGAIN}; or isoenv prune removes it unused"
+    else:
+        how = f"isoenv doctor --deep --mend: then {_BUILT_AGAIN}"
+    return Finding("cache", False, said, how)
+
+
+def _wheels(store: Store, things: Iterable[Kept], *, mend: bool) -> Iterator[Finding]:
+    for kept in things:
+        for wheel in damaged(kept.path) if kept.kind == "wheels" else ():
+            if mend:
+                disown(store, kept.name, wheel)
+            how = _BUILT_AGAIN if mend else f"isoenv doctor --deep --mend: then {_BUILT_AGAIN}"
+            yield Finding("cache", False, f"the wheel {wheel} is not the one that was built", how)
 
 
 COMMAND = Command("doctor", "look for trouble, and say what mends it", _act, _arguments)

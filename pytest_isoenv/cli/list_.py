@@ -11,6 +11,7 @@ from packaging.utils import canonicalize_name
 from pytest_isoenv._provision import Outlook, Provisioner
 from pytest_isoenv._redact import redact
 from pytest_isoenv._requests import Request
+from pytest_isoenv._spans import ago, is_old
 from pytest_isoenv.cli.command import Command, add_json, add_names, add_place
 from pytest_isoenv.cli.console import say, say_json, say_table
 from pytest_isoenv.cli.project import Project
@@ -63,6 +64,8 @@ def _described(project: Project, provisioner: Provisioner, request: Request) -> 
         "why": missing or (outlook.broken if outlook else ""),
         "key": pinned.key() if pinned else None,
         "path": str(entry.directory) if entry else None,
+        "resolved": pinned.resolved if pinned else None,
+        "outdated": outlook.outdated if outlook else False,
         "resolves_to": chosen(spec, pinned),
         "requested_python": spec.python,
     }
@@ -81,6 +84,11 @@ def state(spec: EnvSpec, outlook: Outlook | None) -> str:
     return "not built" if outlook.pinned else "not resolved"
 
 
+def when(resolved: float, *, outdated: bool) -> str:
+    """How old a resolution is, and what comes of it."""
+    return ago(resolved) + ", longer than its max-age: it is resolved anew" * outdated
+
+
 def chosen(spec: EnvSpec, pinned: PinnedEnv | None) -> dict[str, str]:
     """The versions of those packages that the request names."""
     if pinned is None:
@@ -95,7 +103,10 @@ def _row(one: dict[str, Any]) -> tuple[str, ...]:
     version = one["python"] or one["requested_python"]
     python = f"Python {version}" if version else "Python of its own"
     versions = ", ".join(f"{name} {version}" for name, version in one["resolves_to"].items())
-    return one["name"], python, one["state"], one["asked"] + f" -> {versions}" * bool(versions)
+    asked = one["asked"] + f" -> {versions}" * bool(versions)
+    is_told = one["resolved"] is not None and (one["outdated"] or is_old(one["resolved"]))
+    age = f" (resolved {when(one['resolved'], outdated=one['outdated'])})" if is_told else ""
+    return one["name"], python, one["state"], asked + age
 
 
 COMMAND = Command("list", "list the declared environments", _act, _arguments)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import dataclasses
 from collections.abc import Callable
 
+from pytest_isoenv._store import Store
+from pytest_isoenv._tidy import USUAL, keep, upkeep_of
 from pytest_isoenv._upkeep import Kept, Limits, Pruned, prune, total
 from pytest_isoenv.cli.cache import account
 from pytest_isoenv.cli.command import Command, add_cache, add_json
@@ -27,6 +31,12 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         help="remove also environments, those unused for longest first, until all that are left "
         "take no more than this: 500MB, 5GB",
     )
+    parser.add_argument(
+        "--automatic",
+        choices=("on", "off"),
+        help="whether the cache does this by itself from now on, at the end of a run and at most "
+        "once a day; with the limits given here, else 30 days and 20 GB",
+    )
     add_json(parser)
     add_cache(parser)
 
@@ -45,7 +55,10 @@ def _told(read: Callable[[str], float]) -> Callable[[str], float]:
 
 def _act(args: argparse.Namespace) -> int:
     limits = Limits(args.older_than, args.max_size)
-    pruned = prune(store_of(args), limits, dry_run=args.dry_run)
+    with contextlib.closing(store_of(args)) as store:
+        if args.automatic and not args.dry_run:
+            _automate(store, args.automatic == "on", limits)
+        pruned = prune(store, limits, dry_run=args.dry_run)
     gone = [one.kept for one in pruned if not one.busy]
     if args.json:
         found = [{**account(one.kept), "why": one.why, "busy": one.busy} for one in pruned]
@@ -55,6 +68,11 @@ def _act(args: argparse.Namespace) -> int:
     word = "would be removed" if args.dry_run else "removed"
     say(f"{len(gone)} {word}, {size(total(gone))}")
     return 0
+
+
+def _automate(store: Store, automatic: bool, limits: Limits) -> None:
+    usual = USUAL if limits == Limits() else limits
+    keep(store, dataclasses.replace(upkeep_of(store), automatic=automatic, limits=usual))
 
 
 def _line(one: Pruned, *, dry_run: bool) -> str:

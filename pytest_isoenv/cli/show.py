@@ -58,7 +58,8 @@ def _said(layer: Layer) -> Iterator[tuple[str, Any]]:
         value = getattr(layer, field.name)
         if field.name == "variables":
             value = [name for name, _ in value]  # what they are set to may be a secret
-        if value not in (None, "", (), []):
+        # An empty list of what is passed says that nothing is.
+        if value not in (None, "", (), []) or (value == () and field.name == "pass_env"):
             shown = [redact(str(v)) for v in value] if isinstance(value, (tuple, list)) else value
             yield field.name.replace("_", "-"), shown
 
@@ -67,12 +68,12 @@ def _facts(spec: EnvSpec, outlook: Outlook) -> dict[str, Any]:
     pinned, entry = outlook.pinned, outlook.entry
     inputs = pinned.key_inputs() if pinned else {}
     manifest = read_json(entry.directory.parent / "manifest.json") if entry else {}
-    resolved = outlook.resolution / "pin.json" if outlook.resolution else None
     return {
         "python": dict(zip(("version", "executable"), outlook.python or (), strict=False)),
         "state": list_.state(spec, outlook),
         "why": outlook.broken or outlook.changes,
-        "resolved": resolved.stat().st_mtime if resolved else None,
+        "resolved": pinned.resolved if pinned else None,
+        "outdated": outlook.outdated,
         "built": manifest.get("built"),
         "seconds": manifest.get("seconds"),
         "used": (entry.directory.parent / "manifest.json").stat().st_mtime if entry else None,
@@ -91,7 +92,7 @@ def _text(found: Mapping[str, Any]) -> Iterator[str]:
         yield f"  python     {found['python']['version']} ({found['python']['executable']})"
     yield f"  state      {_state(found)}"
     if found["resolved"]:
-        yield f"  resolved   {ago(found['resolved'])}"
+        yield f"  resolved   {list_.when(found['resolved'], outdated=found['outdated'])}"
     for word in ("key", "path"):
         if found[word]:
             yield f"  {word:<9}  {found[word]}"
@@ -116,7 +117,7 @@ def _state(found: Mapping[str, Any]) -> str:
 
 
 def _value(value: Any) -> str:
-    return ", ".join(value) if isinstance(value, list) else str(value)
+    return ", ".join(value) or "nothing" if isinstance(value, list) else str(value)
 
 
 def _columns(pairs: Mapping[str, str]) -> Iterator[str]:
