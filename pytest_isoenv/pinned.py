@@ -6,6 +6,7 @@ A *pin* is what resolving gives; a *lock* is either a file lock or a lock file s
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import re
 import sys
@@ -25,6 +26,9 @@ else:
 
 #: The version of what lies in the store; part of every key and of the store's path.
 SCHEMA = "1"
+
+#: What :func:`explain` says of a layer with the same content in another directory.
+BUILT_AGAIN = "was built again"
 
 # The runner layer among the inputs of a key; no declared environment can be called so.
 _RUNNER = "layer of pytest"
@@ -280,14 +284,18 @@ def explain(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
 def _change(label: str, before: str, after: str) -> str:
     was, now = before.split(" ")[0], after.split(" ")[0]
     if was == now and label.startswith("layer "):
-        return f"{label} was built again"
+        return f"{label} {BUILT_AGAIN}"
     if was == now or label.startswith(("local ", "editable ", "variable ")):
         return f"{label}: other content"
     return f"{label} {was} -> {now}"
 
 
+@functools.lru_cache(maxsize=4)
 def parse_pylock(text: str) -> Pylock:
-    """A PEP 751 document, checked; raises ValueError for what is none."""
+    """A PEP 751 document, checked; raises ValueError for what is none.
+
+    Several look at one while declarations are read, and a large one takes its time.
+    """
     try:
         lock = Pylock.from_dict(tomllib.loads(text))
     except (PylockValidationError, PylockUnsupportedVersionError) as error:

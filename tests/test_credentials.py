@@ -18,7 +18,9 @@ from pytest_isoenv import _config, _settings
 from pytest_isoenv.errors import ConfigError
 from tests.packages import Index, make_project, make_wheel
 
-NAME, SECRET, OTHER, DECLARED = "me", "s3cr3t/w0rd@'1", "0ther-s3cret", "d3clared-s3cret"
+# Nobody else on this machine has the first two: others may be running the same tests.
+SECRET, OTHER = f"s3cr3t/w0rd@'{os.getpid()}", f"0ther-s3cret-{os.getpid()}"
+NAME, DECLARED = "me", "d3clared-s3cret"
 ENCODED = base64.b64encode(f"{NAME}:{SECRET}".encode()).decode()
 FORMS = {
     SECRET,
