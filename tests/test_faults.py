@@ -133,4 +133,4 @@ def test_kills_at_random_moments_lose_nothing(tmp_path):
 def test_many_processes_at_once_lose_nothing_and_build_nothing_twice(tmp_path):
     told = soak.soak(tmp_path / "world", seconds=10, processes=4)
     assert told.wrong == [], str(told)
-    assert min(told.counts[what] for what in ("build", "hit", "prune", "kill")) > 0
+    assert min(told.counts[what] for what in ("build", "kill")) > 0
