@@ -369,6 +369,7 @@ class Provisioner:
             why=entry.why,
             environ=environ,
             spec=pinned.spec,
+            forks_from=_runner.forks_from(pinned, entry.facts),
             resolved=pinned.resolved,
             note=pinned.note,
         )

@@ -104,6 +104,7 @@ def _machine() -> dict[str, str]:
         "processor": _processor(),
         "system": f"{platform.system()} {platform.machine()}",
         "Python": platform.python_version(),
+        "load before": f"{os.getloadavg()[0]:.1f}",
     }
 
 
