@@ -117,6 +117,7 @@ FIELDS: Mapping[str, tuple[str, Callable[[Any, Surroundings], Any]]] = {
     "channels": ("channels", _values.read_channels),
     "conda-dependencies": ("conda_dependencies", _values.read_match_specs),
     "conda-environment": ("", _values.read_conda_environment),
+    "fork-worker": ("fork_worker", _values.read_flag),
     "runner-layer": ("runner_layer", _values.read_flag),
     "missing-interpreter": ("missing_interpreter", _values.one_of(*MISSING_INTERPRETER_CHOICES)),
 }

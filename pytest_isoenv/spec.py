@@ -100,6 +100,7 @@ class Layer:
     conda_dependencies: tuple[str, ...] = ()
     missing_interpreter: MissingInterpreter | None = None
     runner_layer: bool | None = None
+    fork_worker: bool | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +114,9 @@ class EnvSpec:
     ``beneath`` are the environments that lie under this one. ``variables`` are set for the tests,
     after ``prepend_paths`` and the environment's own executables have gone in front of ``PATH``.
     ``max_age`` is how old a resolution may be, as a span of time; None for any age.
-    Where ``runner_layer`` allows it, pytest lies in a directory that others use as well.
+    Where ``runner_layer`` allows it, pytest lies in a directory that others use as well, and where
+    ``fork_worker`` does a process that has imported it from there is forked: always, never, or
+    (None) if that is likely to be faster.
     """
 
     python: str | None = None
@@ -139,6 +142,7 @@ class EnvSpec:
     conda: Conda = Conda()
     missing_interpreter: MissingInterpreter = "error"
     runner_layer: bool = True
+    fork_worker: bool | None = None
 
     @property
     def can_be_locked(self) -> bool:
@@ -161,6 +165,7 @@ class EnvSpec:
             max_age=None,
             missing_interpreter="error",
             runner_layer=True,
+            fork_worker=None,
         )
 
     def asked_for(self) -> str:
@@ -210,6 +215,7 @@ def combine(layers: Iterable[Layer], beneath: Iterable[tuple[EnvName, EnvSpec]] 
         conda=_conda(stack),
         missing_interpreter=_last(layer.missing_interpreter for layer in stack) or "error",
         runner_layer=_last(layer.runner_layer for layer in stack) is not False,
+        fork_worker=_last(layer.fork_worker for layer in stack),
     )
 
 

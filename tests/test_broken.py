@@ -179,7 +179,7 @@ def test_whoever_doubts_an_environment_hears_what_others_have_found(tmp_path, ca
     layer = Path((module(sound, "00-isoenv-runner.pth")).read_text().splitlines()[0])
     replace(layer / "pytest" / "__init__.py", "")
     assert "pytest/__init__.py of pytest is empty" in provisioner.doubt(sound)
-    assert provisioner.doubt(sound) == "another process has found that"
+    assert provisioner.doubt(sound) == "others have found that"
     healed = provisioner.environment(EnvName("x"), spec)
     assert healed.path != sound.path
     assert provisioner.doubt(healed) == ""
