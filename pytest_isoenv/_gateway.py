@@ -21,7 +21,15 @@ from typing import Any, cast
 import execnet
 from execnet import gateway_base, gateway_bootstrap
 
-from pytest_isoenv._process import abort, describe_ending, interrupt, kill_group, spawn, terminate
+from pytest_isoenv._process import (
+    abort,
+    describe_ending,
+    describe_silence,
+    interrupt,
+    kill_group,
+    spawn,
+    terminate,
+)
 from pytest_isoenv.environment import Environment
 from pytest_isoenv.errors import WorkerError
 
@@ -94,6 +102,9 @@ class Worker:
         self._has_terminal = False
         self.timed_out = 0.0
         self._busy_since: float | None = None
+        self._apart = False
+        self._tests_over = 0
+        self._was_told = False
         self._popen = spawn(
             [environment.python, "-c", _BOOTSTRAP],
             environ={**environment.environ, **(environ or {})},
@@ -108,6 +119,7 @@ class Worker:
         Raises :exc:`~pytest_isoenv.errors.WorkerError` where the process dies before it answers.
         """
         self._busy_since = time.monotonic()
+        self._apart = request["isolation"] == "test"
         spec = execnet.XSpec("popen//id=isoenv//execmodel=main_thread_only")
         try:
             pipes = cast("gateway_base.IO", _Pipes(self._popen))
@@ -148,7 +160,10 @@ class Worker:
 
     def _note_life(self, event: Event) -> None:
         kind = event["kind"]
-        if kind in _WAITS or (self._steps and kind == "test" and event["over"]):
+        is_over = kind == "lost" or (kind == "test" and event["over"])
+        self._tests_over += is_over
+        self._was_told = False
+        if kind in _WAITS or (self._steps and is_over):
             self._busy_since = None
         elif kind not in _CHATTER:
             self._busy_since = time.monotonic()
@@ -205,7 +220,14 @@ class Worker:
         return 0.0 if since is None else time.monotonic() - since
 
     def time_out(self, limit: float) -> None:
-        """End a worker that has been silent for too long; it is to write where it stands."""
+        """End a worker that has been silent for too long; it is to write where it stands.
+
+        Where each test has a process of its own the worker is told to end that, the first time.
+        """
+        if self._apart and not self._was_told:
+            self._command({"end": self._tests_over})
+            self._was_told = True
+            return
         self.timed_out = limit
         abort(self._popen)
         if not self.wait(_LAG):
@@ -270,7 +292,7 @@ class Worker:
     def ending(self) -> str:
         """How the process ended, in words."""
         if self.timed_out:
-            return f"gave no sign of life for {self.timed_out:g} s (--env-timeout) and was ended"
+            return describe_silence(self.timed_out)
         self.wait(_LAG)
         return describe_ending(self._popen.poll())
 
@@ -317,7 +339,9 @@ def _bootstrap(pipes: gateway_base.IO) -> None:
 
 
 def _parts(request: Mapping[str, Any]) -> list[str]:
-    return ["session", "terminal", "words", *(["coverage"] if request.get("coverage") else [])]
+    parts = ["session", "terminal", "words"]
+    parts += ["coverage"] * bool(request.get("coverage"))
+    return parts + ["apart"] * (request.get("isolation") == "test")
 
 
 def _source(part: str) -> str:
