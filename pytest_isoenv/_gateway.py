@@ -119,7 +119,7 @@ class Worker:
         Raises :exc:`~pytest_isoenv.errors.WorkerError` where the process dies before it answers.
         """
         self._busy_since = time.monotonic()
-        self._apart = request["isolation"] == "test"
+        self._apart = request.get("isolation") == "test"
         spec = execnet.XSpec("popen//id=isoenv//execmodel=main_thread_only")
         try:
             pipes = cast("gateway_base.IO", _Pipes(self._popen))

@@ -440,27 +440,34 @@ class Conductor:
                 self._died_late(job, job.worker)
             self._open.discard(job)
             return
-        if job.finished is not None and self._goes_on(job, job.finished):
+        if self._goes_on(job, job.worker):
             self._submit(job)
-            return
-        if job.finished is not None:
-            self._ended_early(job, job.finished)
-        elif job.collected and not job.internal_error:
-            self._crashed(job, job.worker)
-            if job.relay.waiting and not self._steps:
-                self._submit(job)
-                return
         else:
-            error = WorkerError(job.name, _how_it_ended(job, job.worker), job.worker.last_words())
-            if not job.was_doubted:
-                job.doubt, job.was_doubted = error, True
-                self._submit(job)
-                return
-            self._on_unusable(job, {"error": error})
-        self._open.discard(job)
+            self._open.discard(job)
 
-    def _goes_on(self, job: Job, finish: Event) -> bool:
-        """Whether the worker could run one test only, and another is to run the next."""
+    def _goes_on(self, job: Job, worker: Worker) -> bool:
+        """Whether there is to be another worker for the tests that have no result."""
+        if job.finished is not None:
+            if self._goes_on_one_by_one(job, job.finished):
+                return True
+            self._ended_early(job, job.finished)
+            return False
+        if job.collected and not job.internal_error:
+            self._crashed(job, worker)
+            return bool(job.relay.waiting) and not self._steps
+        return self._doubts(job, worker)
+
+    def _doubts(self, job: Job, worker: Worker) -> bool:
+        """A worker could not work at all: whether its environment is to be looked at."""
+        error = WorkerError(job.name, _how_it_ended(job, worker), worker.last_words())
+        if job.was_doubted:
+            self._on_unusable(job, {"error": error})
+            return False
+        job.doubt, job.was_doubted = error, True
+        return True
+
+    def _goes_on_one_by_one(self, job: Job, finish: Event) -> bool:
+        """Whether the worker could run one test only; then another is to run the next."""
         stopped = finish["ending"] is not None or self._session.shouldfail or job.internal_error
         if not finish["apart"] or stopped:
             return False

@@ -505,5 +505,6 @@ def _captured(config: Any) -> list[tuple[str, str]]:
     manager = config.pluginmanager.getplugin("capturemanager")
     if manager is None or manager._global_capturing is None:
         return []
-    texts = zip(("stdout", "stderr"), manager.read_global_capture())
-    return [(f"Captured {name} call", text) for name, text in texts if text]
+    out, err = manager.read_global_capture()
+    texts = {"Captured stdout call": out, "Captured stderr call": err}
+    return [(title, text) for title, text in texts.items() if text]

@@ -457,6 +457,8 @@ class SessionPlugin:
     def _rebuilt(self, data: dict[str, Any]) -> Any:
         hook = self._config.hook.pytest_report_from_serializable
         plain = {key: value for key, value in data.items() if key not in _OURS}
+        if isinstance(data.get("longrepr"), dict):
+            plain["longrepr"] = copy.deepcopy(data["longrepr"])  # pytest would change it
         return hook(config=self._config, data=plain)
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
