@@ -123,7 +123,7 @@ class Apart:
         if self.why_not:
             return
         factory = getattr(session.config, "_tmp_path_factory", None)
-        if factory is not None:
+        if factory is not None and factory._given_basetemp is None:
             factory.getbasetemp()  # children make theirs below it
         # No child has to look at what has been there before.
         gc.collect()
@@ -496,7 +496,9 @@ def _have_own_directory(config: Any, number: int) -> None:
     """Temporary directories of a child are apart from those of others; made when one is wanted."""
     factory = getattr(config, "_tmp_path_factory", None)
     if factory is not None:
-        factory._given_basetemp = factory.getbasetemp() / str(number)
+        given = factory._given_basetemp
+        below = given.with_name(f"{given.name}-{number}") if given else None
+        factory._given_basetemp = below or factory.getbasetemp() / str(number)
         factory._basetemp = None
 
 
