@@ -13,10 +13,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="few",
         help="Real suites in tests/parity: a few (default), all, or all and write the page",
     )
-    parser.addoption(
-        "--parity-without",
-        choices=("runner-layer",),
-        action="append",
-        default=[],
-        help="Environments of tests/parity do without this; may be given several times",
-    )
+    for option, what in (("with", "have this, even where it is of no use"), ("without", "lack it")):
+        parser.addoption(
+            f"--parity-{option}",
+            choices=("runner-layer", "fork-worker"),
+            action="append",
+            default=[],
+            help=f"Environments of tests/parity {what}; may be given several times",
+        )

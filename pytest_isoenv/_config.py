@@ -74,11 +74,16 @@ class Declarations:
         return dataclasses.replace(spec, lock=path) if asked_alike else spec
 
     def refusals(self, spec: EnvSpec, where: str) -> list[Problem]:
-        """What of an environment its backend cannot do, as problems of the place ``where``."""
-        return [
-            Problem(where, f"the backend {spec.backend!r} cannot do this: {what}")
+        """What of an environment cannot be done, as problems of the place ``where``.
+
+        Its backend may not be able to; or its lock leads out of the project.
+        """
+        by_backend = [
+            f"the backend {spec.backend!r} cannot do this: {what}"
             for what in self.unsupported(spec)
         ]
+        by_lock = _locks.refusals(spec.lock, spec, self.around.root) if spec.lock else []
+        return [Problem(where, what) for what in (*by_backend, *by_lock)]
 
     def unlocked(self, name: str | None, *closer: Layer) -> EnvSpec:
         """The environment as it is declared, whether or not it has been locked."""

@@ -10,6 +10,7 @@ FINISH = r"""
 import compileall, json, os, platform, shlex, site, sys, sysconfig
 from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.metadata import distributions
+from importlib.util import find_spec
 
 def places(prefix):
     found = sysconfig.get_paths(vars={"base": prefix, "platbase": prefix})
@@ -29,6 +30,35 @@ def link_script(source, target):
     with open(target, "w", encoding="utf-8") as file:
         file.writelines([started_by(sys.executable), *program])
     os.chmod(target, 0o755)
+
+def config(prefix):
+    # What says which interpreter an environment has, and what it sees of it.
+    with open(os.path.join(prefix, "pyvenv.cfg"), encoding="utf-8") as file:
+        lines = [line.partition("=") for line in file]
+    found = {key.strip().lower(): value.strip() for key, _, value in lines}
+    return {key: found.get(key) for key in ("home", "executable", "include-system-site-packages")}
+
+def modules(paths):
+    return {name.split(".")[0] for path in paths for name in os.listdir(path)} - {"__pycache__"}
+
+def is_like(runner):
+    # Whether what is imported from the layer by its own Python is what is imported here: pytest
+    # has a module py, of which there is another.
+    if config(sys.prefix) != config(runner):
+        return False
+    return not modules(own) & modules(places(runner))
+
+def code_at_start():
+    # What runs whenever Python starts here, but for what all Pythons run.
+    for path in own:
+        for name in sorted(os.listdir(path)):
+            if name.endswith(".pth"):
+                with open(os.path.join(path, name), "rb") as file:
+                    lines = [line.decode("utf-8", "replace").strip() for line in file]
+                yield from (line for line in lines if line.startswith(("import ", "import\t")))
+    for name in ("sitecustomize", "usercustomize"):
+        if find_spec(name) is not None:
+            yield name
 
 own = places(sys.prefix)
 runner, *beneath = sys.argv[1:]
@@ -51,9 +81,9 @@ if beneath:
     for path in paths:
         site.addsitedir(path)
 for path in own:
-    modules = sum(name.endswith(".py") for _, _, names in os.walk(path) for name in names)
+    count = sum(name.endswith(".py") for _, _, names in os.walk(path) for name in names)
     # To start other processes takes as long as to compile so many.
-    compileall.compile_dir(path, quiet=2, workers=0 if modules > 50 else 1)
+    compileall.compile_dir(path, quiet=2, workers=0 if count > 50 else 1)
 packages = {}
 for dist in distributions():
     if dist.metadata["Name"]:
@@ -67,6 +97,8 @@ print(json.dumps({
     "stdlib": os.__file__,
     "packages": packages,
     "suffixes": EXTENSION_SUFFIXES,
+    "starts": list(code_at_start()),
+    "like_runner": bool(runner) and is_like(runner),
     "own": sorted({dist.metadata["Name"] for dist in distributions(path=own)}),
 }))
 """

@@ -10,26 +10,30 @@ import contextlib
 import importlib.resources
 import inspect
 import marshal
-import subprocess
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import IO, Any, cast
 
 import execnet
 from execnet import gateway_base, gateway_bootstrap
 
+from pytest_isoenv._forks import Forks, Sources
 from pytest_isoenv._process import (
+    Process,
     abort,
     describe_ending,
     describe_silence,
+    has_gone,
     interrupt,
     kill_group,
     spawn,
     terminate,
 )
+from pytest_isoenv._secrets import hide
 from pytest_isoenv.environment import Environment
 from pytest_isoenv.errors import WorkerError
 
@@ -44,7 +48,7 @@ _BOOTSTRAP = (
 Event = Mapping[str, Any]
 Deliver = Callable[["Event | None"], None]
 
-# How much of a dead worker's stderr is shown (bytes).
+# How much of a dead worker's stderr is shown (characters).
 _TAIL = 8192
 # How long the last words of a process that has gone may take to arrive (seconds).
 _LAG = 2.0
@@ -59,7 +63,7 @@ _CHATTER = ("live log", "warning")
 class _Pipes(gateway_base.Popen2IO):
     """execnet's view of a process that somebody else started."""
 
-    def __init__(self, popen: subprocess.Popen[bytes]) -> None:
+    def __init__(self, popen: Process) -> None:
         super().__init__(popen.stdin, popen.stdout, gateway_base.get_execmodel("thread"))
         self._popen = popen
 
@@ -77,8 +81,12 @@ class Worker:
     with None (``over`` is set then), after which :meth:`ending` and :meth:`last_words` tell how
     it went. ``paused`` is set once a worker that collects for itself waits for :meth:`select`.
     ``streams`` are descriptors for the standard streams of what runs there, None for none; a
-    stderr of its own is kept. ``steps`` says that it is told test by test what to run.
+    stderr of its own is kept. ``steps`` says that it is told test by test what to run. What can
+    be forked by ``forks`` is not started afresh.
     """
+
+    _popen: Process
+    _stderr: IO[bytes] | None
 
     def __init__(
         self,
@@ -89,10 +97,9 @@ class Worker:
         *,
         environ: Mapping[str, str] | None = None,
         steps: bool = False,
+        forks: Forks | None = None,
     ) -> None:
         self._environment = environment
-        stderr = streams[2]
-        self._stderr = tempfile.TemporaryFile() if stderr is None else None  # noqa: SIM115
         self._deliver = deliver
         self._steps = steps
         self._ending = threading.Lock()
@@ -105,11 +112,18 @@ class Worker:
         self._apart = False
         self._tests_over = 0
         self._was_told = False
+        command = [str(environment.python), "-c", _BOOTSTRAP]
+        variables = {**environment.environ, **(environ or {})}
+        forked = forks.fork(environment, command, variables, streams[2]) if forks else None
+        if forked is not None:
+            self._popen, self._stderr = forked
+            return
+        self._stderr = tempfile.TemporaryFile() if streams[2] is None else None  # noqa: SIM115
         self._popen = spawn(
-            [environment.python, "-c", _BOOTSTRAP],
-            environ={**environment.environ, **(environ or {})},
+            command,
+            environ=variables,
             cwd=cwd,
-            stderr=self._stderr or stderr,
+            stderr=self._stderr or streams[2],
             pass_fds=[stream for stream in streams if stream is not None],
         )
 
@@ -270,11 +284,7 @@ class Worker:
 
     def wait(self, timeout: float | None) -> bool:
         """Wait (seconds) until the process has gone; whether it has."""
-        try:
-            self._popen.wait(timeout)
-        except subprocess.TimeoutExpired:
-            return False
-        return True
+        return has_gone(self._popen, timeout)
 
     def let_go(self) -> None:
         """Tell the process that nothing more will come, so that it exits."""
@@ -312,12 +322,17 @@ class Worker:
         return ""
 
     def last_words(self) -> str:
-        """The end of what the process wrote to its stderr; nothing if the user has seen it."""
+        """The end of what the process wrote to its stderr; nothing if the user has seen it.
+
+        What its variables keep secret is not in it.
+        """
         if self._stderr is None:
             return ""
         size = self._stderr.seek(0, 2)
-        self._stderr.seek(max(0, size - _TAIL))
-        return self._stderr.read().decode("utf-8", "replace")
+        # Of a secret that the cut goes through nothing may be left.
+        self._stderr.seek(max(0, size - 2 * _TAIL))
+        text = self._stderr.read().decode("utf-8", "replace")
+        return hide(text, self._environment.environ)[-_TAIL:]
 
 
 def _bootstrap(pipes: gateway_base.IO) -> None:
@@ -325,7 +340,7 @@ def _bootstrap(pipes: gateway_base.IO) -> None:
     gateway_bootstrap.sendexec(
         pipes,
         # Once for each, since both begin with imports from __future__.
-        f"exec(compile({inspect.getsource(gateway_base)!r}, '<execnet>', 'exec'), globals())",
+        f"exec(compile({_execnet()!r}, '<execnet>', 'exec'), globals())",
         "io = init_popen_io(get_execmodel('main_thread_only'))",
         "io.write(b'1')",
         # Kept, for a test may replace what the module has.
@@ -338,12 +353,25 @@ def _bootstrap(pipes: gateway_base.IO) -> None:
         raise EOFError
 
 
+def sources_of_forks() -> Sources:
+    """The program that forks workers, and what all of these compile, by the names it has there."""
+    parts = [(_source(part), f"<isoenv {part}>") for part in _parts({})]
+    gateway = [(_execnet(), "<execnet>"), (_source("gateway"), "<isoenv>")]
+    return _source("forks"), [*gateway, (f"{_source('main')}\n", "<remote exec>"), *parts]
+
+
 def _parts(request: Mapping[str, Any]) -> list[str]:
     parts = ["session", "terminal", "words"]
     parts += ["coverage"] * bool(request.get("coverage"))
     return parts + ["apart"] * (request.get("isolation") == "test")
 
 
+@cache
+def _execnet() -> str:
+    return inspect.getsource(gateway_base)
+
+
+@cache
 def _source(part: str) -> str:
     directory = importlib.resources.files("pytest_isoenv").joinpath("_worker")
     return directory.joinpath(f"{part}.py").read_text("utf-8")

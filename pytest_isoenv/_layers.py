@@ -28,7 +28,8 @@ def fitted(spec: EnvSpec, above: EnvSpec) -> EnvSpec:
 def check(spec: EnvSpec, interpreter: Interpreter | None, layers: Iterable[Environment]) -> None:
     """Whether what is asked for can lie on top of these; raises LayerError."""
     known: dict[str, tuple[str, str]] = {}
-    if interpreter is None:
+    layers = list(layers)
+    if interpreter is None or not layers:
         return  # what brings a Python lies on nothing: its backend has refused
     asked = applicable(spec.requirements, interpreter.marker_environment)
     for layer in layers:

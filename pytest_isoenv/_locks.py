@@ -17,6 +17,7 @@ from packaging.markers import Marker
 from packaging.specifiers import SpecifierSet
 
 from pytest_isoenv._files import content_digest, metadata_digest, with_named_files
+from pytest_isoenv._outside import outside
 from pytest_isoenv._reading import UnreadableError, read_toml
 from pytest_isoenv._redact import redact
 from pytest_isoenv.errors import LockError, Problem
@@ -45,6 +46,7 @@ def problems_with(
     try:
         text = (root / path).read_text(encoding="utf-8")
         parse_pylock(text)
+        reasons = outside(path, spec, root)
         # Whether it fits takes a look at the project and its neighbours: only if somebody asks.
         changed = changes(text, spec, root) if locked else []
     except (OSError, ValueError) as error:
@@ -52,10 +54,21 @@ def problems_with(
         return [Problem(path, f"{what} with: isoenv lock {name}")]
     if redact(text) != text:
         return [Problem(path, "has credentials in its URLs; make it without them")]
+    if reasons:
+        again = f"else delete it, and lock it again with: isoenv lock {name}"
+        return [Problem(path, f"{reason}; {again}") for reason in reasons]
     if changed:
         again = f"lock it again with: isoenv lock {name}"
         return [Problem(path, f"no longer fits {name!r} ({', '.join(changed)}); {again}")]
     return []
+
+
+def refusals(path: str, spec: EnvSpec, root: Path) -> list[str]:
+    """What of a lock that a declaration names, and that can be read, leads out of the project."""
+    try:
+        return [f"{path!r}: {reason}" for reason in outside(path, spec, root)]
+    except (OSError, ValueError):
+        return []  # whoever reads it next will say why it cannot be
 
 
 def inputs_of(spec: EnvSpec, root: Path, trees: Iterable[str] = ()) -> dict[str, str]:

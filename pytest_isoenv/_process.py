@@ -14,9 +14,10 @@ import subprocess
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import IO, Any, NoReturn, Protocol
 
 from pytest_isoenv._redact import redact
+from pytest_isoenv._secrets import hide
 
 #: The variable that tells the processes of a run from all others.
 MARK = "PYTEST_ISOENV_RUN"
@@ -24,17 +25,19 @@ MARK = "PYTEST_ISOENV_RUN"
 
 @dataclasses.dataclass(frozen=True)
 class Finished:
-    """A command that has ended: its exit status, and its output without credentials."""
+    """A command that has ended: its exit status, and its output without credentials of URLs."""
 
     command: str
     status: int
     stdout: str
     stderr: str
+    environ: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)
 
     @property
     def output(self) -> str:
-        """What a user should see of a failure."""
-        return "\n".join(part.strip() for part in (self.stderr, self.stdout) if part.strip())
+        """What a user should see of a failure: nothing that is secret in its variables."""
+        parts = (part.strip() for part in (self.stderr, self.stdout))
+        return hide("\n".join(filter(None, parts)), self.environ)
 
 
 class Cancelled(Exception):
@@ -75,10 +78,11 @@ class Processes:
         if self._stopped:
             raise Cancelled
         return Finished(
-            command=redact(shlex.join(argv)),
+            command=hide(shlex.join(argv), environ),
             status=popen.returncode,
             stdout=redact(stdout.decode("utf-8", "replace")),
             stderr=redact(stderr.decode("utf-8", "replace")),
+            environ=environ,
         )
 
     def _start(
@@ -105,6 +109,85 @@ class Processes:
             self._stopped = True
             for popen in self._running:
                 kill_group(popen)
+
+
+class Process(Protocol):
+    """What is asked of a process: what :class:`subprocess.Popen` can do, and others, too."""
+
+    pid: int
+
+    @property
+    def stdin(self) -> IO[bytes] | None:
+        """The end of a pipe from which it reads."""
+
+    @property
+    def stdout(self) -> IO[bytes] | None:
+        """The end of a pipe to which it writes."""
+
+    def poll(self) -> int | None:
+        """Its exit status; below 0, the signal that ended it; None while it runs."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait (seconds) for its end; raises :exc:`subprocess.TimeoutExpired`."""
+
+    def send_signal(self, sig: int) -> None:
+        """Send it a signal, if it still runs."""
+
+    def kill(self) -> None:
+        """Kill it, if it still runs."""
+
+
+@dataclasses.dataclass(eq=False)
+class Child:
+    """A process that another has forked for us, and which that one waits for."""
+
+    pid: int
+    stdin: IO[bytes]
+    stdout: IO[bytes]
+
+    def __post_init__(self) -> None:
+        self._status: int | None = None
+        self._over = threading.Event()
+
+    def end(self, status: int) -> None:
+        """It has ended so."""
+        self._status = status
+        self._over.set()
+
+    def lose(self) -> None:
+        """Nobody will ever say how it ended: it ends now."""
+        kill_group(self)
+        self.end(-signal.SIGKILL)
+
+    def poll(self) -> int | None:
+        """Its exit status; None while it runs."""
+        return self._status
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait (seconds) for its end; raises :exc:`subprocess.TimeoutExpired`."""
+        if not self._over.wait(timeout):
+            raise subprocess.TimeoutExpired("a forked worker", timeout or 0.0)
+        assert self._status is not None
+        return self._status
+
+    def send_signal(self, sig: int) -> None:
+        """Send it a signal, if it still runs."""
+        if self._status is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, sig)
+
+    def kill(self) -> None:
+        """Kill it, and all that it has started in its group."""
+        kill_group(self)
+
+
+def has_gone(popen: Process, timeout: float | None) -> bool:
+    """Wait (seconds) until a process has ended; whether it has."""
+    try:
+        popen.wait(timeout)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
 
 
 def spawn(
@@ -190,24 +273,24 @@ def die_of(number: int) -> NoReturn:
     raise SystemExit(128 + number)
 
 
-def interrupt(popen: subprocess.Popen[bytes]) -> None:
+def interrupt(popen: Process) -> None:
     """Ask a process to stop as Ctrl-C does."""
     if popen.poll() is None:
         popen.send_signal(signal.SIGINT)
 
 
-def terminate(popen: subprocess.Popen[bytes]) -> None:
+def terminate(popen: Process) -> None:
     """Ask a process to stop where it does not listen to Ctrl-C."""
-    popen.terminate()
+    popen.send_signal(signal.SIGTERM)
 
 
-def abort(popen: subprocess.Popen[bytes]) -> None:
+def abort(popen: Process) -> None:
     """End a process so that faulthandler, where it is enabled, writes where every thread stands."""
     if popen.poll() is None:
         popen.send_signal(signal.SIGABRT if hasattr(signal, "SIGABRT") else signal.SIGTERM)
 
 
-def kill_group(popen: subprocess.Popen[bytes]) -> None:
+def kill_group(popen: Process) -> None:
     """Kill a process and all that it started in its group; one that is gone is no error."""
     try:
         if hasattr(os, "killpg"):

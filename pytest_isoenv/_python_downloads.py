@@ -26,12 +26,15 @@ class Downloads:
     def fetch(self, request: PythonRequest) -> Path | str:
         """The path of a Python that uv has installed, or why there is none.
 
-        The reason is ``"off"`` where downloading is not allowed, ``""`` where it would not help.
+        The reason is ``"off"`` where downloading is not allowed, ``"offline"`` where the run
+        is, ``""`` where it would not help.
         """
         if not request.can_be_had:
             return ""
         if self._settings.environ.get("UV_PYTHON_DOWNLOADS", "").lower() not in _YES:
             return "off"
+        if self._settings.offline:
+            return "offline"
         with self._lock:
             if request.text not in self._answers:
                 self._answers[request.text] = self._install(request.text)

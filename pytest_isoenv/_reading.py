@@ -45,11 +45,20 @@ def read_yaml(path: Path) -> Any:
     try:
         loaded = _loaded(text)
     except (yaml.YAMLError, ValueError) as error:  # ValueError: an impossible date or number
-        reason = " ".join(str(error).split())
-        raise UnreadableError(f"is not valid YAML: {reason}") from None
+        raise UnreadableError(f"is not valid YAML: {_reason(error)}") from None
     except RecursionError:
         raise UnreadableError("is not valid YAML: it is nested too deeply") from None
     return {} if loaded is None else loaded
+
+
+def _reason(error: Exception) -> str:
+    """Why and where, without the line itself: a variable there may be set to a secret."""
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    if mark is None:
+        return " ".join(str(error).split())
+    context = getattr(error, "context", None)
+    what = ", ".join(filter(None, (context, problem)))
+    return f"{what} (line {mark.line + 1}, column {mark.column + 1})"
 
 
 def _text(path: Path) -> str:

@@ -9,10 +9,10 @@ from typing import Any
 
 from pytest_isoenv import _spans
 from pytest_isoenv._files import read_json
-from pytest_isoenv._hints import NETWORK, hint
+from pytest_isoenv._hints import trouble
 from pytest_isoenv._wanted import metadata_of
 from pytest_isoenv.errors import CommandError
-from pytest_isoenv.pinned import Foreign, Resolution
+from pytest_isoenv.pinned import Artefact, Foreign, Resolution
 
 # How long nobody tries again to resolve anew what could not be just now (seconds): the processes
 # of a run, and the next runs, do not each wait for a network that is not there.
@@ -31,7 +31,8 @@ def kept_in(directory: Path) -> Resolution | None:
             return None
         foreign = tuple(Foreign(**fields) for fields in pin.get("foreign", []))
         moments = _moment(pin.get("resolved")), _moment(pin.get("tried"))
-        return Resolution(tuple(map(str, pin["pylocks"])), trees, foreign, *moments)
+        read = tuple(Artefact(**fields) for fields in pin["read"])
+        return Resolution(tuple(map(str, pin["pylocks"])), trees, foreign, *moments, read=read)
     except (KeyError, TypeError, ValueError):
         return None  # whoever wrote it meant something else, or not all of it was written
 
@@ -39,7 +40,8 @@ def kept_in(directory: Path) -> Resolution | None:
 def written(resolution: Resolution) -> dict[str, Any]:
     """What to keep of it, with what its source trees ask for."""
     seen = metadata_of(path for path, _ in resolution.trees)
-    return {**dataclasses.asdict(resolution), "metadata": seen}
+    whole = dataclasses.replace(resolution, read=resolution.artefacts)
+    return {**dataclasses.asdict(whole), "metadata": seen}
 
 
 def dated(resolution: Resolution) -> Resolution:
@@ -71,7 +73,8 @@ def served(resolution: Resolution, max_age: str, why: str) -> str:
 
 def could_not_ask(error: CommandError) -> bool:
     """Whether no index answered, as opposed to an answer that is no good."""
-    return hint(error.output) == NETWORK
+    told = trouble(error.output)
+    return told.unreachable or told.passes
 
 
 def _moment(value: Any) -> float | None:

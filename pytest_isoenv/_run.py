@@ -453,6 +453,7 @@ def _settings_of(config: pytest.Config) -> _settings.Settings:
         jobs=_jobs(option.env_jobs),
         refresh=option.env_refresh,
         upgrade=option.env_upgrade,
+        offline=option.env_offline,
         timeout=_timeout(option.env_timeout),
         outputs=_outputs(config),
         shared=_shared(config),

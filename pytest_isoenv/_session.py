@@ -15,7 +15,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 
 from pytest_isoenv._coverage import Measurement, library_of
-from pytest_isoenv._gateway import Event, Worker
+from pytest_isoenv._forks import Forks
+from pytest_isoenv._gateway import Event, Worker, sources_of_forks
 from pytest_isoenv._interrupts import deferred
 from pytest_isoenv._jobs import Job, by_request
 from pytest_isoenv._launch import Launch
@@ -47,6 +48,8 @@ _PATIENCE = 0.3
 _TIMEOUT = "+ Timeout +"
 # Events that count also when they come while the run is being ended.
 _SAID = frozenset({"test", "lost", "warning", "header", "words"})
+# From how many environments on a process that forks pays for itself.
+_WORTH_A_FORK = 2
 
 
 class Conductor:
@@ -82,6 +85,12 @@ class Conductor:
         # Tells the processes of the session, and those of each worker, from all others, whatever
         # group they have moved to.
         self._mark = f"{provisioner.run}-{uuid.uuid4().hex[:8]}"
+        self._forks = Forks(
+            self._config.invocation_params.dir,
+            self._launch.streams,
+            self._mark,
+            sources_of_forks(),
+        )
         self._addopts = settings.addopts
         self._timeout = settings.timeout or 0.0
 
@@ -259,6 +268,7 @@ class Conductor:
             worker.dismiss()
         for worker in self._workers:
             worker.close(_GRACE)
+        self._forks.close()
         if self._workers:
             kill_marked(MARK, self._mark)
         self._launch.close()
@@ -545,7 +555,10 @@ class Conductor:
         """Whether a worker failed for damage to its environment, which then is built again."""
         assert job.environment is not None
         job.doubt = None
-        damage = self._provisioner.doubt(job.environment)
+        try:
+            damage = self._provisioner.doubt(job.environment)
+        except IsoenvError:  # what the worker said is the news, not that nothing can be done
+            damage = ""
         if not damage:
             self._events.put((job, {"kind": "unusable", "error": error}))
             return False
@@ -582,6 +595,7 @@ class Conductor:
             self._launch.streams,
             environ={MARK: f"{self._mark}-{len(self._workers)}"},
             steps=self._steps,
+            forks=self._forks if job.spec.fork_worker or self._is_worth_a_fork else None,
         )
         job.worker = worker
         self._workers.append(worker)
@@ -589,6 +603,10 @@ class Conductor:
         if self._stopping:
             worker.kill()
         return worker
+
+    @property
+    def _is_worth_a_fork(self) -> bool:
+        return len(self.jobs) >= _WORTH_A_FORK
 
     def _measuring(self, job: Job, environment: Environment, place: str) -> Event | None:
         """How the worker measures coverage; None where it does not."""

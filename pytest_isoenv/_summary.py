@@ -131,10 +131,10 @@ def lines(account: Account, verbosity: int) -> Iterable[str]:
         yield f"  rebuilding {name}: {account['why']}"
     if account["path"] is not None and verbosity > 0:
         yield f"  key {account['key']}, path {account['path']}"
-        if account["resolved"] is not None:
-            yield f"  resolved {_spans.ago(account['resolved'])}"
         packages = account["packages"].items()
         yield f"  packages {', '.join(f'{package} {version}' for package, version in packages)}"
+        if account["resolved"] is not None:
+            yield f"  resolved {_spans.ago(account['resolved'])}"
     for note in account["notes"]:
         yield f"  {note}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import stat
@@ -54,10 +55,14 @@ def delete(path: Path) -> None:
 
 
 def _allow(tree: Path) -> None:
-    """Give back the permissions that deleting needs, from the top down."""
-    tree.chmod(stat.S_IRWXU)
+    """Give back the permissions that deleting needs, from the top down.
+
+    Somebody else may be deleting the same at this moment.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        tree.chmod(stat.S_IRWXU)
     for directory, subdirectories, _ in os.walk(tree):
-        for name in subdirectories:
-            path = Path(directory, name)
+        for path in (Path(directory, name) for name in subdirectories):
             if not path.is_symlink():
-                path.chmod(stat.S_IRWXU)
+                with contextlib.suppress(FileNotFoundError):
+                    path.chmod(stat.S_IRWXU)

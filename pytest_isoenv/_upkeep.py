@@ -169,7 +169,10 @@ def _resolutions(store: Store) -> Iterator[Kept]:
     for directory in _children(store.home / "resolutions"):
         thing, pin = f"resolution-{directory.name}", directory / "pin.json"
         kind: Kind = "resolution" if pin.is_file() else "remains"
-        yield Kept(kind, directory.name, directory, thing, _time(directory), _time(pin))
+        written = read_json(pin) if kind == "resolution" else None
+        # Not the file's own time: it is written again when nobody could resolve anew.
+        made = written.get("resolved") if isinstance(written, dict) else None
+        yield Kept(kind, directory.name, directory, thing, _time(directory), made or 0.0)
 
 
 def _wheels(store: Store) -> Iterator[Kept]:
@@ -224,7 +227,9 @@ def prune(
             break
         if until is None:
             kept.files  # noqa: B018 - its size can be told only now
-        pruned.append(Pruned(kept, why, busy=not _remove(store, kept, dry_run=dry_run)))
+        ended = _remove(store, kept, dry_run=dry_run)
+        if ended != "gone":
+            pruned.append(Pruned(kept, why, busy=ended == "busy"))
     if not dry_run:
         _remove_litter(store)
         store.trash.empty(until)
@@ -269,20 +274,25 @@ def _beyond(limit: int, things: Iterable[Kept], until: float | None) -> Iterator
                 yield kept
 
 
-def _remove(store: Store, kept: Kept, *, dry_run: bool) -> bool:
-    """Whether it could be removed: nobody is at work on it, uses it, or has used it since."""
+def _remove(store: Store, kept: Kept, *, dry_run: bool) -> Literal["removed", "busy", "gone"]:
+    """Remove it, if nobody is at work on it, uses it, or has used it since it was looked at.
+
+    What somebody else has removed meanwhile is ``gone``.
+    """
     with store.alone_with(kept.thing) as alone:
+        if alone and not kept.path.exists():
+            return "gone"
         if not alone or store.runs.leased(kept.thing) or _has_changed(kept):
-            return False
+            return "busy"
         if dry_run:
-            return True
+            return "removed"
         if not _hide(store, kept):
-            return False
+            return "busy"
         gone = [store.trash.discard(kept.path)]
         gone += [store.trash.discard(place) for place in _deserted(store, kept)]
     for path in gone:
         delete(path)
-    return True
+    return "removed"
 
 
 def _hide(store: Store, kept: Kept) -> bool:
@@ -347,3 +357,24 @@ def _remove_litter(store: Store) -> None:
         key = latest.get("key") if isinstance(latest, dict) else None
         if not key or not (store.home / "environments" / key).exists():
             path.unlink(missing_ok=True)
+    for directory in _children(store.home / "resolutions"):
+        _remove_beside(store, f"resolution-{directory.name}", [*directory.glob("*.hidden")])
+    for directory in _children(store.home / "wheels"):
+        beside = [path for kind in _children(directory) for path in _beside_wheel(kind)]
+        _remove_beside(store, f"wheels-{directory.name}", beside)
+
+
+def _beside_wheel(kind: Path) -> Iterator[Path]:
+    """What lies beside the wheel for a kind of Python, and beside the note that names it."""
+    note = read_json(kind / "wheel.json")
+    names = {"wheel.json", note.get("digest")} if isinstance(note, dict) else set()
+    return (path for path in _children(kind) if path.name not in names)
+
+
+def _remove_beside(store: Store, thing: str, paths: list[Path]) -> None:
+    """Remove what a killed prune or build has left beside what was made again since."""
+    if paths:
+        with store.alone_with(thing) as alone:
+            if alone and not store.runs.leased(thing):
+                for path in paths:
+                    delete(path)

@@ -22,7 +22,8 @@ from pytest_isoenv import _spans
 from pytest_isoenv._files import with_named_files
 from pytest_isoenv._python_request import names_a_path
 from pytest_isoenv._reading import UnreadableError, read_yaml
-from pytest_isoenv._redact import redact
+from pytest_isoenv._redact import has_secrets, without_tokens
+from pytest_isoenv._variables import HOST_ONLY
 from pytest_isoenv.pinned import parse_pylock
 from pytest_isoenv.spec import (
     NEVER,
@@ -201,10 +202,10 @@ def read_directories(value: Any, around: Surroundings) -> tuple[str, ...]:
 
 
 def _without_credentials(text: str) -> str:
-    if redact(text) != text:
+    if has_secrets(text):
         raise InvalidValueError(
-            f"{text!r} has credentials in its URL, which would be kept; give them to the installer "
-            f"by a netrc file, a keyring, or the variables of its index"
+            f"{without_tokens(text)!r} has credentials in its URL, which would be kept; give them "
+            f"to the installer by a netrc file, a keyring, or the variables of its index"
         )
     return text
 
@@ -225,7 +226,7 @@ def _file(value: Any, around: Surroundings) -> str:
 
 def _without_credentials_inside(file: Path, called: str) -> None:
     text = _read(file)
-    if redact(text) != text:
+    if has_secrets(text):
         raise InvalidValueError(f"{called!r} has credentials in its URLs; make it without them")
 
 
@@ -300,7 +301,17 @@ def read_channels(value: Any, around: Surroundings) -> tuple[str, ...]:
 
 
 def _channel(text: str, around: Surroundings) -> str:
-    return _existing(text, around) if is_path(text) else _without_credentials(text)
+    return _existing(text, around) if is_path(text) else _without_token(text)
+
+
+def _without_token(text: str) -> str:
+    """A channel, or what names one, without the token that conda takes in a path: ``/t/TOKEN/``."""
+    if re.search(r"://[^/\s]+/t/[^/\s]+", text):
+        raise InvalidValueError(
+            f"{re.sub('/t/[^/ ]+', '/t/***', text)!r} has a token in its URL, which would be kept; "
+            f"give it to the installer by a file of credentials (RATTLER_AUTH_FILE)"
+        )
+    return _without_credentials(text)
 
 
 def read_match_specs(value: Any, around: Surroundings) -> tuple[str, ...]:
@@ -308,7 +319,7 @@ def read_match_specs(value: Any, around: Surroundings) -> tuple[str, ...]:
 
 
 def _match_spec(text: str, around: Surroundings) -> str:
-    _without_credentials(text)
+    _without_token(text)
     if not re.fullmatch(r"[a-z0-9_][\w.-]*", package_of_match_spec(text)):
         raise InvalidValueError(f"{text!r} is not a conda match spec such as 'gdal>=3.8'")
     return text
@@ -395,7 +406,8 @@ def read_max_age(value: Any, around: Surroundings) -> str:
 
 def read_variables(value: Any, around: Surroundings) -> tuple[tuple[str, str], ...]:
     if not isinstance(value, Mapping):
-        raise InvalidValueError(f"{value!r} is not a mapping of variable names to texts")
+        kind = type(value).__name__  # not the value: it may be a secret
+        raise InvalidValueError(f"a {kind} is not a mapping of variable names to texts")
     reasons = []
     for name, text in value.items():
         if not isinstance(name, str) or not name or "=" in name or "\0" in name:
@@ -406,6 +418,27 @@ def read_variables(value: Any, around: Surroundings) -> tuple[tuple[str, str], .
     if reasons:
         raise InvalidValueError(*reasons)
     return tuple(sorted(value.items()))
+
+
+def read_passed(value: Any, around: Surroundings) -> tuple[str, ...]:
+    """Names and globs of variables of the host."""
+    return _each(value, around, _passed)
+
+
+def _passed(text: str, around: Surroundings) -> str:
+    name, equals, _ = text.partition("=")
+    if equals:  # not what follows: it may be a secret
+        raise InvalidValueError(f"{name!r} is given a value, which is what env: is for")
+    if re.search(r"[\s\0]", text):
+        raise InvalidValueError(
+            f"{text!r} is neither the name of an environment variable nor a glob such as 'AWS_*'"
+        )
+    if text in HOST_ONLY:
+        raise InvalidValueError(
+            f"{text!r} speaks of the host's own environment, and is never passed; where the "
+            f"environment needs one of that name, declare it by env:"
+        )
+    return text
 
 
 def read_extras(value: Any, around: Surroundings) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ import importlib.metadata
 import platform
 import re
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -46,17 +47,24 @@ def pytest_requirements(spec: EnvSpec, interpreter: Interpreter | None) -> list[
     A requirement of the user's own that excludes the host's version rules the first one out. Where
     versions are to be low, pytest's is, too, if somebody asks for it.
     """
-    host = importlib.metadata.distribution("pytest")
+    host_version, host_python = _host_pytest()
     anything = f"pytest>={OLDEST_PYTEST}"
-    supported = SpecifierSet(host.metadata["Requires-Python"] or "")
+    supported = SpecifierSet(host_python)
     own = [Requirement(text) for text in spec.requirements if not is_path(text)]
     asked = [r.specifier for r in own if canonicalize_name(r.name) == "pytest"]
-    fits = all(specifier.contains(host.version, prereleases=True) for specifier in asked)
+    fits = all(specifier.contains(host_version, prereleases=True) for specifier in asked)
     wanted = [anything]
     version = interpreter.version if interpreter else None  # it may turn out to be too old
     if fits and (version is None or supported.contains(version, prereleases=True)):
-        wanted.insert(0, f"pytest=={host.version}")
+        wanted.insert(0, f"pytest=={host_version}")
     return wanted if spec.resolution == "highest" else ["", *wanted]
+
+
+@cache
+def _host_pytest() -> tuple[str, str]:
+    """The version of the pytest that runs here, and the Pythons that it is for."""
+    host = importlib.metadata.distribution("pytest")
+    return host.version, host.metadata["Requires-Python"] or ""
 
 
 def intent_of(backend: Backend, wanted: Wanted) -> IntentKey:

@@ -31,7 +31,7 @@ class Wanted:
     interpreter: Interpreter | None
     pytest_requirements: Sequence[str]
     root: Path
-    installer_environ: Mapping[str, str]
+    installer_environ: Mapping[str, str] = dataclasses.field(repr=False)
     exclude_newer: str | None = None
     beneath: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
@@ -106,6 +106,11 @@ class Backend(Protocol):
 
     It may have a function ``diagnose(environ, run)`` as well, which gives a :class:`Finding` for
     everything that it needs (its program, its indexes): ``isoenv doctor`` shows them.
+
+    ``indexes_of(command, environ)`` may give the addresses (without credentials) that a command of
+    its own asks, and none for another's: what is said of a failure names them. Where the network is
+    to be left alone, ``run`` says so to installers by variables of theirs: ``UV_OFFLINE``,
+    ``PIP_NO_INDEX``, ``CONDA_OFFLINE`` and ``MAMBA_OFFLINE``.
 
     ``examine(directory, facts, *, thoroughly)`` may give every :class:`Damage` of a finished
     environment, found by looking at each file; without ``thoroughly`` sizes will do. It is asked

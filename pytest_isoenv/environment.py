@@ -33,6 +33,8 @@ class Environment:
         spec: the request that it answers.
         resolved: when its packages were resolved, in seconds since the epoch; None if nobody knows.
         note: what there is to say of that, or empty.
+        forks_from: the directory of the runner layer that it shares with others, where a process
+            of that may be forked instead of starting one of its own; else None.
     """
 
     name: EnvName
@@ -48,6 +50,7 @@ class Environment:
     spec: EnvSpec = dataclasses.field(repr=False)
     resolved: float | None = None
     note: str = ""
+    forks_from: Path | None = dataclasses.field(default=None, repr=False)
 
     def run(self, args: Sequence[Any], **options: Any) -> subprocess.CompletedProcess[Any]:
         """Run a command in the environment; :func:`subprocess.run` with its ``PATH`` and variables.

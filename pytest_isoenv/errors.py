@@ -68,7 +68,7 @@ class InterpreterNotFound(IsoenvError):
     """No interpreter satisfies ``request``; ``found`` are the versions that are there.
 
     ``download`` says what became of downloading it: ``""`` where that could not help, ``"off"``
-    where it is not allowed, else why it failed.
+    where it is not allowed, ``"offline"`` where the run is, else why it failed.
     """
 
     request: str
@@ -79,6 +79,8 @@ class InterpreterNotFound(IsoenvError):
         ways = ["install it", "name one of these"]
         if self.download == "off":
             ways.append("let uv download it (UV_PYTHON_DOWNLOADS=automatic)")
+        if self.download == "offline":
+            ways.append("run without --env-offline, so that uv can download it")
         return f"{self.reason}; {', '.join(ways)}, or set missing-interpreter: skip"
 
     @property
@@ -86,23 +88,29 @@ class InterpreterNotFound(IsoenvError):
         """What is missing, without what to do about it: a test that is skipped says no more."""
         found = ", ".join(self.found) or "none"
         text = f"no Python interpreter for {self.request!r} was found (found: {found})"
-        failed = self.download not in ("", "off")
+        failed = self.download not in ("", "off", "offline")
         return f"{text}, and uv could not download it: {self.download}" if failed else text
 
 
 @dataclasses.dataclass(eq=False)
 class CommandError(IsoenvError):
-    """A command failed: what for, which command, its exit status and its own words."""
+    """A command failed: what for, which command, its exit status and its own words.
+
+    ``happened`` says it in ours, and ``hint`` what to do next, where that is known. ``offline``:
+    it lacks what it was not to ask the network for.
+    """
 
     purpose: str
     command: str
     status: int
     output: str
     hint: str = ""
+    happened: str = ""
+    offline: bool = False
 
     def __str__(self) -> str:
         lines = [
-            f"{self.purpose}: the command exited with status {self.status}",
+            f"{self.purpose}: {self.happened or f'the command exited with status {self.status}'}",
             self.output.rstrip() or "(it printed nothing)",
             f"to repeat it: {self.command}",
         ]

@@ -12,6 +12,7 @@ from pytest_isoenv._backends import builtin, unsupported_by
 from pytest_isoenv._provision import Provisioner
 from pytest_isoenv._requests import requested
 from pytest_isoenv.environment import Environment
+from pytest_isoenv.errors import IsoenvError
 
 
 class EnvManager:
@@ -28,6 +29,7 @@ class EnvManager:
         cache_dir: the cache to use; the user's own by default.
         ephemeral: build every environment from scratch, and remove it on :meth:`close`.
         upgrade: resolve requirements anew instead of using kept resolutions.
+        offline: leave the network alone; with ``upgrade``, a ConfigError.
     """
 
     def __init__(
@@ -37,12 +39,14 @@ class EnvManager:
         cache_dir: str | Path | None = None,
         ephemeral: bool = False,
         upgrade: bool = False,
+        offline: bool = False,
     ) -> None:
         settings = _settings.gather(
             Path(root or Path.cwd()).resolve(),
             cache=Path(cache_dir) if cache_dir else None,
             refresh=ephemeral,
             upgrade=upgrade,
+            offline=offline,
         )
         backends = builtin()
         self._declarations = _config.load(
@@ -59,7 +63,11 @@ class EnvManager:
         other errors of :mod:`pytest_isoenv.errors` where it cannot be provided.
         """
         name, spec = requested(name_or_requirements, fields, "isoenv", self._declarations)
-        return self._provisioner.environment(name, spec)
+        try:
+            return self._provisioner.environment(name, spec)
+        except IsoenvError as error:
+            # See the fixture: a traceback through our code can show the variables of installers.
+            raise error.with_traceback(None) from None
 
     def close(self) -> None:
         """Remove ephemeral environments; cached ones stay."""

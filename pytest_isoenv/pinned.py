@@ -6,10 +6,13 @@ A *pin* is what resolving gives; a *lock* is either a file lock or a lock file s
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import PurePath
 from typing import Any, NewType
 
 from packaging.pylock import Pylock, PylockUnsupportedVersionError, PylockValidationError
@@ -23,6 +26,9 @@ else:
 
 #: The version of what lies in the store; part of every key and of the store's path.
 SCHEMA = "1"
+
+#: What :func:`explain` says of a layer with the same content in another directory.
+BUILT_AGAIN = "was built again"
 
 # The runner layer among the inputs of a key; no declared environment can be called so.
 _RUNNER = "layer of pytest"
@@ -92,11 +98,15 @@ class Interpreter:
 
 @dataclasses.dataclass(frozen=True)
 class Artefact:
-    """One distribution that will be installed from an index, an archive or a repository."""
+    """One distribution that will be installed from an index, an archive or a repository.
+
+    ``hashed`` says that it is a wheel, or one for each of several platforms, known by its content.
+    """
 
     name: str
     version: str
     digest: str
+    hashed: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,7 +152,8 @@ class Resolution:
 
     ``foreign`` are the packages of a backend that has others than Python's. ``resolved`` is when
     it was made (seconds since the epoch; None if nobody knows), and ``tried`` when it could not be
-    made anew. ``note`` is what users should know about its being used.
+    made anew. ``note`` is what users should know about its being used. ``read`` are the artefacts
+    that the documents pin, where somebody has read them: it takes longer than all else on a hit.
     """
 
     pylocks: tuple[str, ...]
@@ -151,6 +162,12 @@ class Resolution:
     resolved: float | None = None
     tried: float | None = None
     note: str = ""
+    read: tuple[Artefact, ...] | None = None
+
+    @cached_property
+    def artefacts(self) -> tuple[Artefact, ...]:
+        """The pinned distributions, sorted by name."""
+        return _artefacts(self.pylocks) if self.read is None else self.read
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,6 +178,11 @@ class Beneath:
     path: str
     key: str
 
+    @property
+    def told(self) -> str:
+        """Its key, and which of its generations this is; not where its cache happens to be."""
+        return f"{self.key} {PurePath(self.path).name}"
+
 
 @dataclasses.dataclass(frozen=True)
 class PinnedEnv:
@@ -168,7 +190,8 @@ class PinnedEnv:
 
     ``interpreter`` is None where the environment brings its own, as one of ``foreign``. What lies
     in the ``runner`` layer, where it has one, is pinned like anything else, and not installed. When
-    it was resolved, and what there is to say of that, makes no other environment of it.
+    it was resolved, and what there is to say of that, makes no other environment of it. ``read``
+    are the artefacts that the documents pin, where somebody has read them.
     """
 
     spec: EnvSpec
@@ -180,6 +203,7 @@ class PinnedEnv:
     runner: Beneath | None = None
     resolved: float | None = dataclasses.field(default=None, compare=False)
     note: str = dataclasses.field(default="", compare=False)
+    read: tuple[Artefact, ...] | None = dataclasses.field(default=None, compare=False, repr=False)
 
     @property
     def base(self) -> Interpreter:
@@ -187,11 +211,10 @@ class PinnedEnv:
         assert self.interpreter is not None
         return self.interpreter
 
-    @property
-    def artefacts(self) -> list[Artefact]:
+    @cached_property
+    def artefacts(self) -> tuple[Artefact, ...]:
         """The pinned distributions, sorted by name."""
-        found = {artefact for text in self.pylocks for artefact in read_pylock(text)}
-        return sorted(found, key=lambda artefact: (artefact.name, artefact.version))
+        return _artefacts(self.pylocks) if self.read is None else self.read
 
     def key_inputs(self) -> dict[str, str]:
         """Everything the key is made of, by name, so that a change of key can be explained.
@@ -212,14 +235,23 @@ class PinnedEnv:
         for name, value in self.spec.variables:
             inputs[f"variable {name}"] = digest(value)
         for layer in self.beneath:
-            inputs[f"layer {layer.name}"] = f"{layer.key} {layer.path}"
+            inputs[f"layer {layer.name}"] = layer.told
         if self.runner is not None:
-            inputs[_RUNNER] = f"{self.runner.key} {self.runner.path}"
+            inputs[_RUNNER] = self.runner.told
         return inputs
+
+    @cached_property
+    def _key(self) -> EnvKey:
+        return EnvKey(digest_of(self.key_inputs()))
 
     def key(self) -> EnvKey:
         """The hash over :meth:`key_inputs`."""
-        return EnvKey(digest_of(self.key_inputs()))
+        return self._key
+
+
+def _artefacts(pylocks: Iterable[str]) -> tuple[Artefact, ...]:
+    found = {artefact for text in pylocks for artefact in read_pylock(text)}
+    return tuple(sorted(found, key=lambda artefact: (artefact.name, artefact.version)))
 
 
 def digest(text: str) -> str:
@@ -251,13 +283,19 @@ def explain(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
 
 def _change(label: str, before: str, after: str) -> str:
     was, now = before.split(" ")[0], after.split(" ")[0]
+    if was == now and label.startswith("layer "):
+        return f"{label} {BUILT_AGAIN}"
     if was == now or label.startswith(("local ", "editable ", "variable ")):
         return f"{label}: other content"
     return f"{label} {was} -> {now}"
 
 
+@functools.lru_cache(maxsize=4)
 def parse_pylock(text: str) -> Pylock:
-    """A PEP 751 document, checked; raises ValueError for what is none."""
+    """A PEP 751 document, checked; raises ValueError for what is none.
+
+    Several look at one while declarations are read, and a large one takes its time.
+    """
     try:
         lock = Pylock.from_dict(tomllib.loads(text))
     except (PylockValidationError, PylockUnsupportedVersionError) as error:
@@ -282,10 +320,20 @@ def read_pylock(text: str) -> list[Artefact]:
     where it has no hash (a repository) the commit.
     """
     return [
-        Artefact(package["name"], str(package.get("version", "")), digest(repr(_content(package))))
+        Artefact(
+            package["name"],
+            str(package.get("version", "")),
+            digest(repr(_content(package))),
+            _is_hashed(package),
+        )
         for package in packages_of(text)
         if "directory" not in package
     ]
+
+
+def _is_hashed(package: Mapping[str, Any]) -> bool:
+    wheels = package.get("wheels", [])
+    return bool(wheels) and all(wheel.get("hashes") for wheel in wheels)
 
 
 def packages_of(text: str) -> list[dict[str, Any]]:

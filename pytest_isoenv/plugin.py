@@ -56,6 +56,12 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
         help="Resolve requirements anew instead of using what earlier runs resolved",
     )
     group.addoption(
+        "--env-offline",
+        action="store_true",
+        help="Leave the network alone: use what is in the cache, and what installers have "
+        "downloaded before",
+    )
+    group.addoption(
         "--env-locked",
         action="store_true",
         help="Fail where a declared environment has no lock (pylock.NAME.toml), or one that no "
@@ -425,6 +431,14 @@ def isoenv(request: pytest.FixtureRequest) -> Callable[..., Environment]:
     """
 
     def environment(*name_or_requirements: Any, **fields: Any) -> Environment:
-        return run_of(request.config).provide(*name_or_requirements, **fields)
+        __tracebackhide__ = True
+        from pytest_isoenv.errors import IsoenvError
+
+        try:
+            return run_of(request.config).provide(*name_or_requirements, **fields)
+        except IsoenvError as error:
+            # What went wrong, it says itself. A traceback through our code would show the variables
+            # that installers get, and with them credentials.
+            raise error.with_traceback(None) from None
 
     return environment

@@ -92,7 +92,8 @@ class Layer:
     local: tuple[str, ...] = ()
     lock: str | None = None
     layers: tuple[str, ...] = ()
-    variables: tuple[tuple[str, str], ...] = ()
+    variables: tuple[tuple[str, str], ...] = dataclasses.field(default=(), repr=False)
+    pass_env: tuple[str, ...] | None = None
     prepend_paths: tuple[str, ...] = ()
     refresh: bool | None = None
     max_age: str | None = None
@@ -102,6 +103,7 @@ class Layer:
     missing_interpreter: MissingInterpreter | None = None
     isolation: Isolation | None = None
     runner_layer: bool | None = None
+    fork_worker: bool | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +118,9 @@ class EnvSpec:
     after ``prepend_paths`` and the environment's own executables have gone in front of ``PATH``.
     ``max_age`` is how old a resolution may be, as a span of time; None for any age.
     ``isolation`` says what has a process of its own: the environment's tests, or each of them.
-    Where ``runner_layer`` allows it, pytest lies in a directory that others use as well.
+    Where ``runner_layer`` allows it, pytest lies in a directory that others use as well, and where
+    ``fork_worker`` does a process that has imported it from there is forked: always, never, or
+    (None) if that is likely to be faster.
     """
 
     python: str | None = None
@@ -133,7 +137,8 @@ class EnvSpec:
     local: tuple[str, ...] = ()
     lock: str | None = None
     beneath: tuple[tuple[EnvName, EnvSpec], ...] = ()
-    variables: tuple[tuple[str, str], ...] = ()
+    variables: tuple[tuple[str, str], ...] = dataclasses.field(default=(), repr=False)
+    pass_env: tuple[str, ...] | None = None
     prepend_paths: tuple[str, ...] = ()
     refresh: bool = False
     max_age: str | None = None
@@ -142,6 +147,7 @@ class EnvSpec:
     missing_interpreter: MissingInterpreter = "error"
     isolation: Isolation = "environment"
     runner_layer: bool = True
+    fork_worker: bool | None = None
 
     @property
     def can_be_locked(self) -> bool:
@@ -158,12 +164,14 @@ class EnvSpec:
         return dataclasses.replace(
             self,
             variables=(),
+            pass_env=None,
             prepend_paths=(),
             refresh=False,
             max_age=None,
             missing_interpreter="error",
             isolation="environment",
             runner_layer=True,
+            fork_worker=None,
         )
 
     def asked_for(self) -> str:
@@ -204,6 +212,7 @@ def combine(layers: Iterable[Layer], beneath: Iterable[tuple[EnvName, EnvSpec]] 
         lock=_last(layer.lock for layer in stack),
         beneath=tuple(beneath),
         variables=tuple(sorted(dict(v for layer in stack for v in layer.variables).items())),
+        pass_env=_pass_env(stack),
         # The closest declaration comes first on PATH.
         prepend_paths=_each_once(layer.prepend_paths for layer in reversed(stack)),
         refresh=bool(_last(layer.refresh for layer in stack)),
@@ -213,6 +222,7 @@ def combine(layers: Iterable[Layer], beneath: Iterable[tuple[EnvName, EnvSpec]] 
         missing_interpreter=_last(layer.missing_interpreter for layer in stack) or "error",
         isolation=_last(layer.isolation for layer in stack) or "environment",
         runner_layer=_last(layer.runner_layer for layer in stack) is not False,
+        fork_worker=_last(layer.fork_worker for layer in stack),
     )
 
 
@@ -222,6 +232,12 @@ def _project(stack: Sequence[Layer]) -> tuple[Project, str]:
         if layer.project is not None:
             return layer.project, layer.home if layer.project != "none" else ""
     return "none", ""
+
+
+def _pass_env(stack: Sequence[Layer]) -> tuple[str, ...] | None:
+    """An empty list passes nothing; only where nobody says anything, all is passed."""
+    said = [layer.pass_env for layer in stack if layer.pass_env is not None]
+    return _each_once(said) if said else None
 
 
 def _index(stack: Sequence[Layer]) -> Index:

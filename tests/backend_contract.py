@@ -16,7 +16,7 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ from pytest_isoenv.environment import python_of
 from pytest_isoenv.errors import BuildError, ResolutionError
 from pytest_isoenv.pinned import Interpreter, PinnedEnv, Resolution, Source
 from pytest_isoenv.spec import EnvName, EnvSpec
-from tests.packages import Index, make_project, make_wheel
+from tests.packages import Index, make_project, make_sdist, make_wheel, member, write_wheel
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -92,6 +92,13 @@ class Bench:
             return Resolution(())
         return dataclasses.replace(self.resolve(), pylocks=())
 
+    def below(self, directory):
+        """The same with directories, and caches of the installer's, below another one."""
+        caches = {name: str(directory / name) for name in ("UV_CACHE_DIR", "PIP_CACHE_DIR")}
+        scratch = directory / "bench"
+        scratch.mkdir()
+        return dataclasses.replace(self, environ={**self.environ, **caches}, scratch=scratch)
+
     def directory(self):
         number = len(list(self.scratch.iterdir()))
         directory = self.scratch / str(number)
@@ -144,6 +151,21 @@ def files_with(directory: Path, text: str) -> list[Path]:
     return [path for path in files if text.encode() in path.read_bytes()]
 
 
+def escaping(outside: Path) -> Iterator[list[str]]:
+    """Names in a wheel that lead out of an environment, whatever they start from there."""
+    yield [f"{'../' * levels}escaped" for levels in range(4, 7)]
+    yield [str(outside / "escaped")]
+    yield [f"bad2-1.0.data/scripts/{'../' * levels}escaped" for levels in range(3, 7)]
+    yield [f"bad3-1.0.data/data/{'../' * levels}escaped" for levels in range(3, 7)]
+
+
+def escaped(directory: Path) -> list[Path]:
+    """What such names have led to, outside environments and the directories of an installer."""
+    found = [path for path in directory.rglob("escaped") if path.read_bytes() == b"escaped"]
+    homes = ("lib", "Lib", "archive-v0", "pkgs")
+    return [path for path in found if not set(homes) & set(path.relative_to(directory).parts)]
+
+
 @contextlib.contextmanager
 def moved_away(path: Path):
     away = path.rename(path.with_name("moved away"))
@@ -154,7 +176,12 @@ def moved_away(path: Path):
 
 
 #: Promises that hang on a function which a backend may do without.
-OPTIONAL = {"test_a_wheel_of_a_tree_can_be_built_once_and_installed_often": "build_wheel"}
+OPTIONAL = {
+    "test_a_wheel_of_a_tree_can_be_built_once_and_installed_often": "build_wheel",
+    "test_a_sound_environment_has_no_damage_in_any_file": "examine",
+    "test_a_file_that_was_edited_or_emptied_is_found_and_named": "examine",
+    "test_what_it_was_told_to_forget_is_fetched_anew": "forget",
+}
 
 
 class BackendContract:
@@ -360,6 +387,47 @@ class BackendContract:
         with pytest.raises(BuildError):
             bench.create(dataclasses.replace(resolution, pylocks=(text,)))
 
+    def test_a_wheel_that_was_changed_since_it_was_pinned_is_never_installed(self, bench, tmp_path):
+        wheel = make_wheel(tmp_path, "mine", "1.0", modules={"mine.py": "WHO = 'pinned'\n"})
+        resolution = bench.resolve(str(wheel), root=tmp_path)
+        assert inside(bench.create(resolution), "import mine; print(mine.WHO)") == "pinned"
+        make_wheel(tmp_path, "mine", "1.0", modules={"mine.py": "WHO = 'changed'\n"})
+        try:
+            again = bench.create(resolution)
+        except BuildError:
+            return
+        # An installer may still have what was pinned.
+        assert inside(again, "import mine; print(mine.WHO)") == "pinned"
+
+    def test_a_wheel_writes_nothing_outside_its_environment(self, bench, tmp_path):
+        bench = bench.below(tmp_path)
+        for number, names in enumerate(escaping(tmp_path / "outside")):
+            info = f"bad{number}-1.0.dist-info"
+            kind = "Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+            metadata = f"Metadata-Version: 2.1\nName: bad{number}\nVersion: 1.0\n"
+            files = {f"{info}/WHEEL": kind.encode(), f"{info}/METADATA": metadata.encode()}
+            wheel = tmp_path / f"bad{number}-1.0-py3-none-any.whl"
+            write_wheel(wheel, info, files | dict.fromkeys(names, b"escaped"))
+            with contextlib.suppress(BuildError):
+                bench.create(None, Source(str(wheel), "digest"))
+        assert escaped(tmp_path) == []
+
+    def test_an_archive_of_sources_that_leads_out_of_itself_is_refused(self, bench, tmp_path):
+        bench = bench.below(tmp_path)
+        outside = tmp_path / "outside"
+        outside.mkdir()
+        several = [
+            [member("../escaped")],
+            [member(str(outside / "escaped"))],
+            [member("bad-1.0/link", str(outside)), member("bad-1.0/link/escaped")],
+            [member("bad-1.0/link", str(outside / "escaped")), member("bad-1.0/link")],
+        ]
+        for number, members in enumerate(several):
+            archive = make_sdist(tmp_path / str(number), "bad", members)
+            with pytest.raises(ResolutionError):
+                bench.resolve(str(archive))
+        assert escaped(tmp_path) == []
+
     def test_a_local_tree_is_built_from_its_content_and_never_stale(self, bench, tree):
         source = Source(str(tree), "digest")
         assert inside(bench.create(None, source), "import app; print(app.VALUE)") == "1"
@@ -469,6 +537,33 @@ class BackendContract:
     def test_an_environment_that_is_gone_is_seen(self, backend, environment, tmp_path):
         _, facts = environment
         assert backend.check(tmp_path / "nothing", facts)
+
+    def test_a_sound_environment_has_no_damage_in_any_file(self, backend, environment):
+        there, facts = environment
+        inside(there.path, "import lib, compileall as c; c.compile_file(lib.__file__, force=True)")
+        assert list(backend.examine(there.path, facts, thoroughly=True)) == []
+
+    @pytest.mark.parametrize("thoroughly", [True, False])
+    def test_a_file_that_was_edited_or_emptied_is_found_and_named(
+        self, backend, environment, thoroughly
+    ):
+        there, facts = environment
+        module = Path(inside(there.path, "import lib; print(lib.__file__)"))
+        with moved_away(module):  # not in its place: the installer's cache may have the same file
+            module.write_text("" if not thoroughly else "__version__ = '9.9'\n")
+            (damage,) = backend.examine(there.path, facts, thoroughly=thoroughly)
+            module.unlink()
+        assert (damage.package, damage.path) == ("lib", str(module.relative_to(there.path)))
+        assert damage.what
+
+    def test_what_it_was_told_to_forget_is_fetched_anew(self, bench, tmp_path):
+        environ = {**bench.environ, "UV_CACHE_DIR": str(tmp_path / "uv")}
+        apart = dataclasses.replace(bench, environ=environ)
+        resolution = apart.resolve("lib==1.0")
+        damaged = apart.create(resolution)
+        Path(inside(damaged, "import lib; print(lib.__file__)")).write_text("")
+        bench.backend.forget(damaged, ["lib"], apart.run)
+        assert inside(apart.create(resolution), "import lib; print(lib.__version__)") == "1.0"
 
     # Credentials
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -93,6 +94,20 @@ def hermetic(
         monkeypatch.setenv("PIP_INDEX_URL", index.url)
         for name in (*UV_INDEXES, *PIP_INDEXES):
             monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def growing(tmp_path_factory, monkeypatch, wheels) -> Iterator[Path]:
+    """An index of this test's own, to which it can add."""
+    directory = tmp_path_factory.mktemp("growing")
+    for wheel in wheels.glob("*.whl"):
+        if not wheel.name.startswith("lib-"):
+            shutil.copy(wheel, directory)
+    make_wheel(directory, "lib", "1.0")
+    index = Index(directory)
+    monkeypatch.setenv("UV_DEFAULT_INDEX", index.url)
+    yield directory
+    index.close()
 
 
 @pytest.fixture

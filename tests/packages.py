@@ -6,6 +6,8 @@ import base64
 import hashlib
 import http.server
 import importlib.metadata
+import io
+import tarfile
 import textwrap
 import threading
 import zipfile
@@ -62,6 +64,27 @@ def write_wheel(wheel: Path, info: str, files: Mapping[str, bytes]) -> Path:
             record.append(f"{path},sha256={digest},{len(data)}\n")
         archive.writestr(f"{info}/RECORD", "".join(record) + f"{info}/RECORD,,\n")
     return wheel
+
+
+def make_sdist(directory: Path, name: str, members: Iterable[tarfile.TarInfo] = ()) -> Path:
+    """Write an archive of a source tree that builds offline, with more members of any kind."""
+    tree = make_project(directory / "tree", name)
+    archive = directory / f"{name}-1.0.tar.gz"
+    tree.joinpath("PKG-INFO").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    with tarfile.open(archive, "w:gz") as file:
+        file.add(tree, f"{name}-1.0")
+        for member in members:
+            file.addfile(member, io.BytesIO(b"escaped"))
+    return archive
+
+
+def member(path: str, link: str = "") -> tarfile.TarInfo:
+    """A member of such an archive: a file, or a symbolic link."""
+    info = tarfile.TarInfo(path)
+    info.size = 0 if link else len(b"escaped")
+    if link:
+        info.type, info.linkname = tarfile.SYMTYPE, link
+    return info
 
 
 def repack(distribution: importlib.metadata.Distribution, directory: Path) -> Path:
@@ -137,6 +160,7 @@ def make_project(
     code: str = "VALUE = 1\n",
     requires: Iterable[str] = (),
     extras: Mapping[str, list[str]] | None = None,
+    build_requires: Iterable[str] = (),
     pyproject: str = "",
 ) -> Path:
     """Write a source tree that builds offline: ``src/NAME.py`` and a backend of its own."""
@@ -148,7 +172,7 @@ def make_project(
     (directory / "backend.py").write_text(backend)
     lines = [
         "[build-system]",
-        "requires = []",
+        f"requires = {list(build_requires)!r}",
         'build-backend = "backend"',
         'backend-path = ["."]',
         "[project]",

@@ -28,8 +28,9 @@ HOMES = {
     "yaml": {"_reading"},
     "tomllib": {"_reading", "pinned"},
     "tomli": {"_reading", "pinned"},
-    # The last two for the types that they hand on, and never to start anything: see below.
-    "subprocess": {"_process", "environment", "_gateway"},
+    # The next for the types that it hands on, and never to start anything: see below. The last
+    # is a program of its own, and changes what pip starts.
+    "subprocess": {"_process", "environment", "_backends.start_pip"},
     "filelock": {"_file_locks"},
     "execnet": {"_gateway"},
     "findpython": {"_python_places"},
@@ -138,7 +139,7 @@ def reachable(name):
 def test_the_store_knows_neither_backends_nor_environments():
     known = {short(name) for name in reachable("pytest_isoenv._store")}
     its_own = {"_file_locks", "_process", "_runs", "_steps", "_trash"}
-    assert known <= its_own | {"_files", "_redact", "errors", "pinned", "spec"}
+    assert known <= its_own | {"_files", "_redact", "_secrets", "errors", "pinned", "spec"}
 
 
 @each([name for name in NAMES if name.startswith("pytest_isoenv._backends.")])
@@ -198,14 +199,19 @@ def attributes(tree, module):
             yield from (alias.name for alias in node.names)
 
 
-# The plugin reads one: PYTEST_ADDOPTS is part of the command line.
-@each([n for n in NAMES if short(n) not in ("_settings", "plugin") and "_worker." not in n])
+# The plugin reads one: PYTEST_ADDOPTS is part of the command line. What runs in other processes has
+# no settings: one sets a variable for pip, and one finds the cache of py-rattler.
+ELSEWHERE = ("_settings", "plugin", "_backends.start_pip", "_backends.solve_conda")
+
+
+@each([n for n in NAMES if short(n) not in ELSEWHERE and "_worker." not in n])
 def test_only_the_settings_read_the_hosts_variables(name):
     asked = {"environ", "environb", "getenv", "putenv", "unsetenv", "expandvars"}
     assert not asked & set(attributes(TREES[name], "os"))
 
 
-@each([n for n in NAMES if short(n) != "_process"])
+# A program of its own has nothing else to do.
+@each([n for n in NAMES if short(n) not in ("_process", "_worker.forks")])
 def test_only_one_module_starts_processes(name):
     starting = {"Popen", "run", "call", "check_call", "check_output", "getoutput"}
     calls = {node.func for node in statements(TREES[name]) if isinstance(node, ast.Call)}
@@ -229,14 +235,52 @@ def test_only_one_module_starts_processes(name):
     )
 
 
-def test_no_command_goes_through_a_shell():
-    shells = [
-        short(name)
-        for name, tree in TREES.items()
-        for node in statements(tree)
-        if isinstance(node, ast.keyword) and node.arg == "shell"
-    ]
-    assert shells == []
+# What starts a shell, by the module that has it.
+SHELLS = {
+    "os": {"system", "popen"},
+    "subprocess": {"getoutput", "getstatusoutput"},
+    "asyncio": {"create_subprocess_shell"},
+    "asyncio.subprocess": {"create_subprocess_shell"},
+    "pty": {"spawn"},
+    "commands": set(),
+}
+
+
+def constants(nodes):
+    return {node.value for node in nodes if isinstance(node, ast.Constant)}
+
+
+def shells_in(tree):
+    """What of a module starts a shell, or could: ``shell=`` is not even given as False."""
+    for node in statements(tree):
+        if isinstance(node, ast.keyword) and node.arg == "shell":
+            yield node.arg
+        if isinstance(node, ast.Dict):
+            yield from {"shell"} & constants(node.keys)
+        if isinstance(node, ast.List) and constants(node.elts[:1]) & {"sh", "bash", "cmd"}:
+            yield "a list that starts with a shell"
+    for module, names in SHELLS.items():
+        yield from names & set(attributes(tree, module))
+
+
+@each()
+def test_no_command_goes_through_a_shell(name):
+    assert list(shells_in(TREES[name])) == []
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import subprocess\nsubprocess.run('ls', shell=True)",
+        "import subprocess\nsubprocess.run('ls', **{'shell': True})",
+        "import subprocess\nsubprocess.run(['sh', '-c', 'ls'])",
+        "from subprocess import getoutput\ngetoutput('ls')",
+        "import os\nos.system('ls')",
+        "from os import popen\npopen('ls')",
+    ],
+)
+def test_a_shell_would_be_seen(code):
+    assert list(shells_in(ast.parse(code)))
 
 
 # Habits

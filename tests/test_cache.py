@@ -10,7 +10,7 @@ import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -162,20 +162,6 @@ def test_env_refresh_removes_it_also_after_a_failure_and_an_exit(pytester, run, 
     outcome = run("--env-refresh")
     assert outcome.ret == pytest.ExitCode.INTERRUPTED
     assert [*own_cache.glob("v1/runs/*")] == []
-
-
-@pytest.fixture
-def growing(tmp_path_factory, monkeypatch, wheels) -> Iterator[Path]:
-    """An index of this test's own, to which it can add."""
-    directory = tmp_path_factory.mktemp("growing")
-    for wheel in wheels.glob("*.whl"):
-        if not wheel.name.startswith("lib-"):
-            shutil.copy(wheel, directory)
-    make_wheel(directory, "lib", "1.0")
-    index = Index(directory)
-    monkeypatch.setenv("UV_DEFAULT_INDEX", index.url)
-    yield directory
-    index.close()
 
 
 def test_env_upgrade_takes_what_is_newest_now_and_later_runs_keep_it(

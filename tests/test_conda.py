@@ -113,6 +113,27 @@ def test_a_package_that_was_replaced_in_its_channel_is_not_installed(
 
 
 @needs_rattler
+def test_every_file_of_conda_is_compared_and_what_was_damaged_is_unpacked_anew(
+    bench, resolution, tmp_path
+):
+    own = {"RATTLER_CACHE_DIR": str(tmp_path / "rattler"), "UV_CACHE_DIR": str(tmp_path / "uv")}
+    apart = dataclasses.replace(bench, environ={**bench.environ, **own})
+    directory = apart.create(resolution)
+    facts = {"installed": {}}
+    assert list(conda.examine(directory, facts)) == []
+    tool = directory / "bin" / "tool"
+    whole = tool.read_text()
+    tool.write_text("")
+    (damage,) = conda.examine(directory, facts, thoroughly=False)
+    assert str(damage) == f"bin/tool of tool is empty, and had {len(whole)}"
+    tool.write_text(whole.upper())
+    (damage,) = conda.examine(directory, facts)
+    assert str(damage) == "bin/tool of tool has another content than was installed"
+    conda.forget(directory, ["tool"], apart.run)
+    assert (apart.create(resolution) / "bin" / "tool").read_text() == whole
+
+
+@needs_rattler
 def test_specs_without_a_solution_say_so(bench):
     with pytest.raises(ResolutionError, match="nowhere"):
         bench.resolve(conda=dataclasses.replace(bench.fields["conda"], dependencies=("nowhere",)))
@@ -246,3 +267,39 @@ def test_the_moment_and_the_channels_of_this_machine_are_asked_for(bench, tmp_pa
     assert request["channels"] == [(tmp_path / "channel").as_uri(), "conda-forge"]
     assert request["specs"] == ["python"]
     assert Path(request["prefix"]).name == "prefix"
+
+
+# A package may list what it likes; links of py-rattler's are named by it.
+OUT = {
+    "above": {"files": {"info/paths.json": json.dumps({"paths": [{"_path": "../two/x"}]})}},
+    "command": {
+        "files": {"info/link.json": json.dumps({"noarch": {"entry_points": ["../../x = a:b"]}})}
+    },
+    "link": {"links": {"link": "/"}},
+}
+
+
+@needs_rattler
+@pytest.mark.parametrize("name", OUT)
+def test_a_package_that_would_write_outside_the_environment_is_refused(
+    bench, channel, tmp_path, name
+):
+    ours = tmp_path / "channel"
+    make_package(ours, name, "1.0", **OUT[name])
+    fields = {"conda": Conda((write_index(ours), channel.as_uri()), (name, "python"))}
+    environ = {**bench.environ, "RATTLER_CACHE_DIR": str(tmp_path / "cache")}
+    other = dataclasses.replace(bench, environ=environ, fields=fields)
+    with pytest.raises(ResolutionError) as caught:
+        other.resolve()
+    assert f"{name} is not installed: " in caught.value.output
+    assert "leads out of the environment" in caught.value.output
+
+
+@needs_rattler
+def test_links_within_a_package_are_no_way_out(bench, channel, tmp_path):
+    ours = tmp_path / "channel"
+    links = {"lib64": "lib", "bin/tool": "../lib/tool", "share/x": "../nowhere"}
+    make_package(ours, "linked", "1.0", files={"lib/tool": "x"}, links=links)
+    fields = {"conda": Conda((write_index(ours), channel.as_uri()), ("linked", "python"))}
+    other = dataclasses.replace(bench, fields=fields)
+    assert versions(other.resolve())["linked"] == "1.0"

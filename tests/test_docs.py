@@ -27,7 +27,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pytest_isoenv import _config, _fields, _settings, hookspecs
+from pytest_isoenv import _config, _fields, _variables, hookspecs
 from pytest_isoenv._backends import builtin
 from pytest_isoenv.errors import ConfigError
 from tests import test_plugins
@@ -42,7 +42,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 LANGUAGES = {"python", "yaml", "toml", "ini", "console", "shell", "json", "text"}
 # Every block that is not run, by page: adding one is a decision.
-NOT_RUN = {"README.md": 2, "docs/explanation/parity.md": 1}
+NOT_RUN = {"README.md": 2, "docs/explanation/parity.md": 1, "docs/explanation/speed.md": 1}
 # What a page writes for an index that the reader has and we have not.
 PRIVATE_INDEX = "https://packages.example.com/simple"
 # Lines of a transcript that say something of the machine, or hang on what is ready first.
@@ -289,7 +289,7 @@ def test_options_of_ours_that_pages_mention_exist_and_all_are_in_the_reference()
         ("reference/config.md", sorted(_fields.FIELDS)),
         ("reference/marker.md", sorted(key.replace("-", "_") for key in _fields.FIELDS)),
         ("reference/hooks.md", [n for n in vars(hookspecs) if n.startswith("pytest_isoenv")]),
-        ("reference/variables.md", sorted(_settings._FOR_INSTALLERS | _settings._HOST_ONLY)),
+        ("reference/variables.md", sorted(_variables.FOR_INSTALLERS | _variables.HOST_ONLY)),
     ],
 )
 def test_the_reference_names_everything(page: str, names: list[str]) -> None:

@@ -90,7 +90,8 @@ def test_several_layers_must_agree(environment):
 
 
 def test_another_environment_beneath_is_another_environment(environment):
-    thin = {"layers": ["heavy"], "dependencies": ["other"]}
+    # Of its own: what another test has built would be no news.
+    thin = {"layers": ["heavy"], "dependencies": ["other"], "env": {"OF": "this test"}}
     before = environment("thin", heavy=HEAVY, thin=thin)
     again = environment("thin", heavy=HEAVY, thin=thin)
     after = environment("thin", heavy={**HEAVY, "dependencies": ["lib==1.0"]}, thin=thin)

@@ -85,7 +85,9 @@ def test_a_lock_holds_where_a_mark_asks_for_nothing_else(lock, tmp_path):
     lock("old")
     declared = _config.load(tmp_path)
     layer = declared.base
-    same = dataclasses.replace(layer, variables=(("A", "1"),), prepend_paths=("bin",))
+    same = dataclasses.replace(
+        layer, variables=(("A", "1"),), prepend_paths=("bin",), pass_env=("B",)
+    )
     other = dataclasses.replace(layer, requirements=("lib==1.0",))
     assert declared.spec("old", same).lock == "pylock.old.toml"
     assert declared.spec("old", other).lock is None

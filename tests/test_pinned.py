@@ -106,6 +106,17 @@ def test_artefacts_of_several_pylocks_are_united_and_sorted():
     ]
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ("k 1", "k 2", "layer heavy was built again"),
+        ("k 1", "l 1", "layer heavy k -> l"),
+    ],
+)
+def test_a_layer_that_was_built_again_says_so(before, after, said):
+    assert explain({"layer heavy": before}, {"layer heavy": after}) == [said]
+
+
 def test_equal_pins_have_equal_keys():
     assert pinned().key() == pinned().key()
 

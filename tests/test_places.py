@@ -15,8 +15,10 @@ import pytest
 from pytest_isoenv import _settings
 from pytest_isoenv._disk import remarks
 from pytest_isoenv._store import Store
+from pytest_isoenv._upkeep import Limits, prune
 from pytest_isoenv.cli.main import main
 from pytest_isoenv.errors import StoreError
+from pytest_isoenv.pinned import EnvKey
 from tests.packages import make_wheel
 
 ONE = """
@@ -251,6 +253,24 @@ def test_a_store_of_another_version_is_left_alone(pytester, run, own_cache, caps
     for version in ("v0", "v2"):
         assert (own_cache / version / "manifest.json").read_text() == "of another form"
         assert f"{version}/ is of another version of pytest-isoenv" in said
+
+
+def test_two_versions_of_the_store_share_a_root(tmp_path, monkeypatch):
+    """Neither prunes, sweeps or waits for what is of the other."""
+    ours = Store(tmp_path / "cache")
+    monkeypatch.setattr("pytest_isoenv._store.SCHEMA", "2")
+    theirs = Store(tmp_path / "cache")
+    found = {}
+    for store in (ours, theirs):
+        store.ephemeral()
+        entry = store.ensure(EnvKey("key"), {}, "/p\0key", lambda _: {}, lambda _: None)
+        found[store] = entry.directory
+    theirs.close()
+    assert found[ours] != found[theirs]
+    assert [one.kept.path for one in prune(theirs, Limits(age=-1))] == [found[theirs]]
+    assert found[ours].is_dir()
+    assert [*ours.runs.in_use()] == ["environment-key"]
+    ours.close()
 
 
 def test_a_directory_that_tests_made_unreadable_goes_with_the_run(pytester, run, own_cache):

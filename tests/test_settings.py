@@ -96,3 +96,37 @@ def test_an_installer_learns_where_packages_come_from(settings, name):
 )
 def test_nothing_else_of_one_shell_changes_what_an_environment_is(settings, name):
     assert settings({name: "x"}).installer_environ == {}
+
+
+ESSENTIAL = {"PATH": "/usr/bin", "HOME": "/home/me", "LC_TIME": "C", "PYTEST_XDIST_WORKER": "gw1"}
+HOST = {
+    **ESSENTIAL,
+    "PYTHONPATH": "/host",
+    "SERVICE_TOKEN": "x",
+    "AWS_REGION": "y",
+    "aws_other": "z",
+}
+
+
+@pytest.mark.parametrize(
+    ("patterns", "passed"),
+    [
+        ([], set()),
+        (["SERVICE_TOKEN"], {"SERVICE_TOKEN"}),
+        (["AWS_*", "NOT_THERE"], {"AWS_REGION"}),
+        (["SERVICE_?OKEN", "[a-z]*"], {"SERVICE_TOKEN", "aws_other"}),
+        (["*"], {"SERVICE_TOKEN", "AWS_REGION", "aws_other"}),
+        (["PYTHON*"], set()),
+    ],
+)
+@pytest.mark.skipif(os.name == "nt", reason="the case of names does not count there")
+def test_only_what_is_named_is_passed_and_what_no_process_can_do_without(
+    settings, patterns, passed
+):
+    seen = settings(HOST).passed(patterns)
+    assert seen.keys() - ESSENTIAL.keys() == passed
+    assert seen.keys() >= ESSENTIAL.keys()
+
+
+def test_where_nothing_is_named_all_is_passed_that_is_not_the_hosts_own(settings):
+    assert settings(HOST).passed(None).keys() == HOST.keys() - {"PYTHONPATH"}

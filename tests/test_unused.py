@@ -44,6 +44,26 @@ def test_a_run_without_environments_imports_only_the_entry_module(pytester, plai
     assert ONLY_OURS in result.outlines
 
 
+def test_a_run_without_environments_imports_no_module_that_pytest_does_not(pytester, plain):
+    """Of Python's own neither: modules are counted, for time cannot be held by a test."""
+    pytester.makepyfile(
+        """
+        import sys
+
+        def test_it():
+            with open("modules.txt", "w") as file:
+                file.write("\\n".join(sys.modules))
+        """
+    )
+    modules = []
+    for run in (plain, pytester.runpytest_subprocess):  # nor does the latter load any plugin
+        run().assert_outcomes(passed=1)
+        modules.append(set(pytester.path.joinpath("modules.txt").read_text().splitlines()))
+    ours, pytests_own = modules
+    assert len(pytests_own) > 200
+    assert ours - pytests_own == {"pytest_isoenv", "pytest_isoenv.plugin"}
+
+
 @pytest.mark.parametrize("option", ["--help", "--markers", "--fixtures", "--version", "--co"])
 def test_options_that_run_nothing_import_only_the_entry_module(pytester, plain, option):
     pytester.makeconftest(

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from pytest_isoenv._steps import EVENT
 from pytest_isoenv._store import Store
 from pytest_isoenv._tidy import Upkeep, keep, tidy, upkeep_of
+from pytest_isoenv._trash import delete
 from pytest_isoenv._upkeep import Limits, contents, prune, total
 from pytest_isoenv.pinned import EnvKey
 
@@ -209,6 +212,70 @@ def test_whoever_leases_while_something_is_hidden_gets_it_back(store, make):
     assert [one.busy for one in prune(store, EVERYTHING)] == [True]
     assert runs == []
     assert store.look(EnvKey("key"), lambda entry: None)[0].directory == directory
+
+
+def test_what_somebody_else_prunes_meanwhile_is_no_error(store, make):
+    make("one", used=1e6)
+    make("two", used=1e6)
+    others = []
+
+    def prune_too(event, args):
+        if event == EVENT and args[0] == "hide" and not others:
+            others.append(None)
+            others[:] = prune(Store(store.root), EVERYTHING)
+
+    sys.addaudithook(prune_too)
+    mine = prune(store, EVERYTHING)
+    assert len(names(mine)) == len(names(others)) == 1
+    assert {*names(mine), *names(others)} == {"one", "two"}
+    assert contents(store) == []
+
+
+def test_what_somebody_else_deletes_meanwhile_is_no_error(tmp_path, monkeypatch):
+    tree = tmp_path / "tree"
+    (tree / "below").mkdir(parents=True)
+    rmtree = shutil.rmtree
+    monkeypatch.setattr(shutil, "rmtree", lambda *args, **kwargs: None)  # they were the faster
+
+    def delete_too(event, args):
+        if event == "os.chmod" and tree in (Path(args[0]), *Path(args[0]).parents):
+            rmtree(args[0])
+
+    sys.addaudithook(delete_too)
+    delete(tree)
+    tree.joinpath("below").mkdir(parents=True)
+    delete(tree)
+    assert not tree.exists()
+
+
+@pytest.mark.parametrize(
+    ("thing", "note"),
+    [("resolution-x", "resolutions/x/pin.json"), ("wheels-x", "wheels/x/any/wheel.json")],
+)
+def test_what_was_hidden_by_a_prune_that_was_killed_goes_also_if_it_was_made_again(
+    store, thing, note
+):
+    run, file = Store(store.root), store.home / note
+    run._lease(thing)
+    file.parent.mkdir(parents=True)
+    file.write_text("{}")
+    hidden = file.with_name(f"{file.name}.hidden")
+    hidden.write_text("{}")
+    prune(store, Limits())
+    assert hidden.exists()  # somebody is at work on it
+    run.close()
+    prune(store, Limits())
+    assert not hidden.exists()
+    assert file.exists()
+
+
+def test_wheels_that_no_note_names_go(store):
+    any_ = store.home / "wheels" / "x" / "any"
+    for name in ("named", "other"):
+        (any_ / name).mkdir(parents=True)
+    (any_ / "wheel.json").write_text('{"digest": "named"}')
+    prune(store, Limits())
+    assert sorted(path.name for path in any_.iterdir()) == ["named", "wheel.json"]
 
 
 def test_locks_and_memories_of_what_is_gone_go_too(store, make):

@@ -234,7 +234,7 @@ def test_pip_is_not_left_in_the_environment(bench):
 def test_a_pip_that_was_unpacked_and_is_gone_can_be_started_again(bench):
     directory = bench.create(None)
     start = directory / "start_pip.py"
-    unpacked = start.read_text().split("UNPACKED, WHEEL = ")[1].split(",")[0].strip("'")
+    unpacked = start.read_text().rpartition("main('")[2].partition("'")[0]
     assert Path(unpacked).is_dir()
     start.write_text(start.read_text().replace(unpacked, "/nowhere"))
     ended = subprocess.run(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from pytest_isoenv._backends.pylock_text import rooted, without, without_trees
 from pytest_isoenv._files import write_atomically
+from pytest_isoenv._hints import plain
 from pytest_isoenv._redact import redact
 from pytest_isoenv.backend import Wanted
 from pytest_isoenv.errors import ResolutionError
@@ -50,6 +52,27 @@ def lock_text(wanted: Wanted) -> str:
     if wanted.spec.lock is None:
         return ""
     return redact((wanted.root / wanted.spec.lock).read_text(encoding="utf-8"))
+
+
+def indexes(
+    command: Sequence[str | Path],
+    environ: Mapping[str, str],
+    options: tuple[str, str],
+    variables: tuple[Sequence[str], Sequence[str]],
+) -> list[str]:
+    """The indexes that a command asks, without credentials: what is said of a failure names them.
+
+    ``options`` and ``variables`` are those that say which is asked by default, and which others.
+    """
+    told = list(itertools.pairwise(map(str, command)))
+    default = next((value for option, value in told if option == options[0]), "")
+    default = default or next(filter(None, map(environ.get, variables[0])), _PYPI)
+    extra = [value for option, value in told if option == options[1]]
+    extra += [url for name in variables[1] for url in environ.get(name, "").split()]
+    return [plain(url) for url in [*extra, default]]
+
+
+_PYPI = "https://pypi.org/simple"
 
 
 def write_lines(file: Path, lines: Iterable[str]) -> Path:

@@ -92,11 +92,12 @@ class Lines:
     options: list[str]
 
 
-def lines_of(packages: Iterable[Package]) -> Lines:
+def lines_of(packages: Iterable[Package], *, by_url: bool = False) -> Lines:
     """The lines of a requirements file that install what a PEP 751 document pins.
 
     What comes from an index is named by version and hashes and not by its URL: so credentials are
-    found as when it was resolved, and pip chooses among the wheels of many platforms.
+    found as when it was resolved, and pip chooses among the wheels of many platforms. ``by_url``
+    is for pip's cache, which has files by their URLs and no index.
     """
     lines = Lines([], [], [])
     indexes: dict[str, None] = {}
@@ -113,7 +114,9 @@ def lines_of(packages: Iterable[Package]) -> Lines:
         elif package.directory is None:
             files = _files(package)
             options = "".join(dict.fromkeys(_options(file.hashes) for file in files))
-            lines.hashed.append(f"{package.name}=={package.version}{marker}{options}")
+            address = files[0].url if by_url and len(files) == 1 else None
+            what = f" @ {address}" if address else f"=={package.version}"
+            lines.hashed.append(f"{package.name}{what}{marker}{options}")
             indexes |= {package.index: None} if package.index else {}
             directories |= {str(Path(file.path).parent): None for file in files if file.path}
     lines.options.extend(text for url in indexes for text in ("--extra-index-url", url))

@@ -11,6 +11,7 @@ from urllib.request import url2pathname
 
 from packaging.utils import canonicalize_name
 
+from pytest_isoenv._redact import without_credentials
 from pytest_isoenv.pinned import parse_pylock, pylock_trees
 from pytest_isoenv.spec import Index
 
@@ -112,8 +113,4 @@ def only_index(environ: Mapping[str, str], declared: Index) -> str | None:
     index = (
         declared.default or environ.get("UV_DEFAULT_INDEX") or environ.get("UV_INDEX_URL") or _PYPI
     )
-    return _strip_credentials(re.sub(r"^[\w-]+=", "", index))  # it may have a name
-
-
-def _strip_credentials(url: str) -> str:
-    return re.sub(r"(?<=://)[^/@]+@", "", url)
+    return without_credentials(re.sub(r"^[\w-]+=", "", index))  # it may have a name

@@ -5,6 +5,7 @@ A module that satisfies :class:`pytest_isoenv.backend.Backend`.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import tempfile
 import threading
@@ -13,8 +14,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from packaging.utils import canonicalize_name
+
 from pytest_isoenv._backends.asked import (
     absolute_path,
+    indexes,
     inputs,
     lock_text,
     resolution_of,
@@ -28,9 +32,11 @@ from pytest_isoenv._backends.pylock_text import (
     only_index,
     pins,
     with_index,
+    without,
     without_trees,
 )
 from pytest_isoenv._backends.records import examine
+from pytest_isoenv._hints import missing, not_cached, trouble
 from pytest_isoenv._redact import redact
 from pytest_isoenv.backend import Finding, Run, Wanted
 from pytest_isoenv.environment import python_of
@@ -47,6 +53,7 @@ __all__ = [
     "fill",
     "forget",
     "index_inputs",
+    "indexes_of",
     "lock",
     "name",
     "resolve",
@@ -58,6 +65,8 @@ brings_python = False
 
 # A [tool.uv] or uv.toml near the current directory must not change what an environment is.
 _COMMON = ("--no-config", "--no-progress", "--color=never")
+# How many packages that are missing are named.
+_NAMED = 20
 _INDEX_VARIABLES = (
     "UV_DEFAULT_INDEX",
     "UV_INDEX_URL",
@@ -92,6 +101,14 @@ def unsupported(spec: EnvSpec) -> list[str]:
 def index_inputs(environ: Mapping[str, str]) -> dict[str, str]:
     """The indexes that uv's variables name, without credentials."""
     return {key: redact(environ[key]) for key in _INDEX_VARIABLES if environ.get(key)}
+
+
+def indexes_of(command: Sequence[str | Path], environ: Mapping[str, str]) -> list[str]:
+    """The indexes that a command of uv asks; none for those of others."""
+    if command[0] != _uv():
+        return []
+    variables = ("UV_DEFAULT_INDEX", "UV_INDEX_URL"), ("UV_INDEX", "UV_EXTRA_INDEX_URL")
+    return indexes(command, environ, ("--default-index", "--index"), variables)
 
 
 def resolve(wanted: Wanted, directory: Path, run: Run) -> Resolution:
@@ -195,9 +212,7 @@ def fill(pinned: PinnedEnv, directory: Path, builder: str | Path, run: Run) -> N
     """Install what is pinned into a directory that has a Python; ``builder`` builds local trees."""
     installer = _Installer(pinned, directory, builder, run)
     for number, text in enumerate(filter(read_pylock, pinned.pylocks)):
-        path = directory / f"pylock.{number}.toml"
-        path.write_text(text, encoding="utf-8")
-        installer.install("installing the pinned packages", "-r", path)
+        installer.pins(text, directory / f"pylock.{number}.toml")
     for source in pinned.sources:
         installer.source(source)
 
@@ -213,28 +228,64 @@ class _Installer:
         self._directory = directory
         self._run = run
 
-    def _uv(self, purpose: str, *args: str | Path) -> None:
-        command = [_uv(), *args[:1], *_COMMON, *args[1:]]
-        self._run(command, purpose=purpose, failure=BuildError)
-
-    def install(self, purpose: str, *what: str | Path) -> None:
+    def _install(self, *what: str | Path) -> list[str | Path]:
+        """The command that installs something, without what it depends on."""
         options: list[str | Path] = [*_COMMON, *self._indexes, "--no-deps"]
-        options += ["--python", python_of(self._directory)]
-        self._run([_uv(), "pip", "install", *options, *what], purpose=purpose, failure=BuildError)
+        return [_uv(), "pip", "install", *options, "--python", python_of(self._directory), *what]
+
+    def pins(self, text: str, file: Path) -> None:
+        """Install what a PEP 751 document pins; it is written to ``file``.
+
+        What uv has cached is tried first: it is faster without a look at the index, whether all is
+        still as it was, and it needs no network. Hashes are enforced either way.
+        """
+        file.write_text(text, encoding="utf-8")
+        purpose = "installing the pinned packages"
+        command = self._install("-r", file)
+        try:
+            self._run([*command, "--offline"], purpose=purpose, failure=BuildError)
+        except BuildError:
+            try:
+                self._run(command, purpose=purpose, failure=BuildError)
+            except BuildError as error:
+                if trouble(error.output).offline:
+                    error.happened = not_cached(self._not_cached(text, file)).happened
+                raise
+
+    def _not_cached(self, text: str, file: Path) -> list[str]:
+        """What of a document uv would have to download, the first of many: it names one a time."""
+        rest = file.with_name(f"pylock.rest-{file.name.split('.')[1]}.toml")
+        names: list[str] = []
+        while len(names) < _NAMED:
+            packages = {str(canonicalize_name(name.partition("==")[0])) for name in names}
+            rest.write_text(without(text, packages), encoding="utf-8")
+            try:
+                command = [*self._install("-r", rest), "--offline"]
+                self._run(command, purpose="looking what is cached", failure=BuildError)
+            except BuildError as error:
+                found = missing(error.output)
+                if not found or found[0] in names:
+                    break
+                names += found
+            else:
+                break
+        return names
 
     def source(self, source: Source) -> None:
         purpose = f"installing {source.path}"
         if source.editable:
-            self.install(purpose, "-e", source.path)
+            _also_offline(self._install("-e", source.path), purpose, self._run)
         elif source.is_wheel:
-            self.install(purpose, source.installable)
+            install = self._install(source.installable)
+            self._run(install, purpose=purpose, failure=BuildError)
         else:
             self._built(source, purpose)
 
     def _built(self, source: Source, purpose: str) -> None:
         with tempfile.TemporaryDirectory(dir=self._directory, prefix="wheel-") as out:
             _build(Path(source.path), self._builder, Path(out), self._indexes, self._run)
-            self.install(purpose, *Path(out).glob("*.whl"))
+            install = self._install(*Path(out).glob("*.whl"))
+            self._run(install, purpose=purpose, failure=BuildError)
 
 
 def build_wheel(tree: Path, wanted: Wanted, directory: Path, run: Run) -> None:
@@ -249,8 +300,23 @@ def build_wheel(tree: Path, wanted: Wanted, directory: Path, run: Run) -> None:
 
 def _build(tree: Path, python: str | Path, out: Path, indexes: list[str], run: Run) -> None:
     options = ["--wheel", "--out-dir", out, *indexes, "--python", python]
-    command = [_uv(), "build", *_COMMON, *options, tree]
-    run(command, purpose=f"building {tree}", failure=BuildError)
+    _also_offline([_uv(), "build", *_COMMON, *options, tree], f"building {tree}", run)
+
+
+def _also_offline(command: list[str | Path], purpose: str, run: Run) -> None:
+    """Run a command that may need packages to build with; without an index, those in uv's cache.
+
+    Not those first: the index may have newer ones, and a build takes the newest.
+    """
+    try:
+        run(command, purpose=purpose, failure=BuildError)
+    except BuildError as error:
+        if not trouble(error.output).unreachable:
+            raise
+        with contextlib.suppress(BuildError):
+            run([*command, "--offline"], purpose=purpose, failure=BuildError)
+            return
+        raise
 
 
 def forget(directory: Path, packages: Sequence[str], run: Run) -> None:

@@ -12,13 +12,16 @@ import re
 import tempfile
 import threading
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from packaging.utils import canonicalize_name
+
 from pytest_isoenv._backends.asked import (
     absolute_path,
+    indexes,
     inputs,
     lock_text,
     resolution_of,
@@ -30,6 +33,7 @@ from pytest_isoenv._backends.pip_report import Item, document, lines_of, require
 from pytest_isoenv._backends.pylock_text import pins
 from pytest_isoenv._backends.records import examine
 from pytest_isoenv._files import write_atomically
+from pytest_isoenv._hints import is_of_index, not_cached, trouble
 from pytest_isoenv._redact import redact
 from pytest_isoenv.backend import Run, Wanted
 from pytest_isoenv.environment import python_of
@@ -44,6 +48,7 @@ __all__ = [
     "create",
     "examine",
     "index_inputs",
+    "indexes_of",
     "name",
     "resolve",
     "unsupported",
@@ -74,17 +79,20 @@ found = [path for path in found if os.path.isfile(path)]
 print(found[0] if found else sys.exit("this Python comes without %s" % name))
 """
 
-# Starts pip. Its configuration files count for nothing: two users with one key would get two
-# environments. Unpacked it starts in a third of the time; but a command that failed must run again
-# when what was unpacked is gone.
-_START_PIP = """\
-import os, runpy, sys
+_START = "start_pip.py"
+# What starts pip; where that lies, and what else has it, is added at its end.
+_START_PIP = Path(__file__).with_name(_START)
 
-UNPACKED, WHEEL = {unpacked!r}, {wheel!r}
-os.environ["PIP_CONFIG_FILE"] = os.devnull
-sys.path.insert(0, UNPACKED if os.path.isdir(UNPACKED) else WHEEL)
-runpy.run_module("pip", run_name="__main__", alter_sys=True)
-"""
+# The cache that pip keeps, and nothing else.
+_FROM_CACHE = ("--no-index", "--proxy", "http://127.0.0.1:9", "--retries", "0")
+# What pip says then of a file that is not there.
+_NOT_CACHED = re.compile(
+    r"url: \S+/(?P<name>[^/\s-]+)-(?P<version>[^/\s-]+?)(?:-\S+\.whl|\.tar\.gz|\.zip) "
+    r"\(Caused by Proxy"
+    r"|No matching distribution found for (?P<one>\S+)==(?P<its>\S+)"
+)
+# How many of them are named: each takes half a second to find.
+_NAMED = 5
 
 _UNPACKING = threading.Lock()
 
@@ -114,6 +122,14 @@ def index_inputs(environ: Mapping[str, str]) -> dict[str, str]:
     return {key: redact(environ[key]) for key in _INDEX_VARIABLES if environ.get(key)}
 
 
+def indexes_of(command: Sequence[str | Path], environ: Mapping[str, str]) -> list[str]:
+    """The indexes that a pip of ours asks; none for commands of others."""
+    if not any(Path(word).name == _START for word in command[:3]):
+        return []
+    variables = ("PIP_INDEX_URL",), ("PIP_EXTRA_INDEX_URL",)
+    return indexes(command, environ, ("--index-url", "--extra-index-url"), variables)
+
+
 def resolve(wanted: Wanted, directory: Path, run: Run) -> Resolution:
     """``pip install --dry-run --report``, written as a PEP 751 document."""
     python = wanted.base.executable
@@ -138,7 +154,8 @@ def _without_spaces(line: str) -> str:
 
 
 def _is_contradiction(output: str) -> bool:
-    return any(words in output.lower() for words in _CONTRADICTIONS)
+    """Not if it is only that an index did not answer."""
+    return any(words in output.lower() for words in _CONTRADICTIONS) and not is_of_index(output)
 
 
 def _start_pip(python: str | Path, directory: Path, run: Run, failure: Any) -> Path:
@@ -146,8 +163,9 @@ def _start_pip(python: str | Path, directory: Path, run: Run, failure: Any) -> P
     wheel = run([python, "-I", "-c", _FIND_PIP], purpose="finding pip", failure=failure).strip()
     with _UNPACKING:
         unpacked = _unpacked(wheel).name
-    start = directory / "start_pip.py"
-    write_atomically(start, _START_PIP.format(unpacked=unpacked, wheel=wheel))
+    start = directory / _START
+    program = _START_PIP.read_text(encoding="utf-8")
+    write_atomically(start, f"{program}\n\nmain({unpacked!r}, {wheel!r})\n")
     return start
 
 
@@ -243,12 +261,50 @@ class _Installer:
         """Install what a PEP 751 document pins; pip wants a hash of everything or of nothing."""
         lines = lines_of(parse_pylock(text).packages)
         if lines.hashed:
-            file = write_lines(self._directory / f"requirements.{number}.txt", lines.hashed)
-            options = ["--require-hashes", *lines.options]
-            self._install("installing the pinned packages", *options, "--requirement", file)
+            file = self._directory / f"requirements.{number}.txt"
+            try:
+                self._hashed(lines.hashed, lines.options, file)
+            except BuildError as error:
+                self._from_cache(text, file.with_suffix(".cached.txt"), error)
         if lines.commits:
             file = write_lines(self._directory / f"commits.{number}.txt", lines.commits)
             self._install("installing the pinned commits", "--requirement", file)
+
+    def _hashed(self, lines: list[str], options: Sequence[str], file: Path) -> None:
+        told = ["--require-hashes", *options, "--requirement", str(write_lines(file, lines))]
+        self._install("installing the pinned packages", *told)
+
+    def _from_cache(self, text: str, file: Path, error: BuildError) -> None:
+        """Install it from what pip has downloaded before, if the index cannot be asked.
+
+        pip has no option for that. But it looks up an address in its cache first, where the index
+        allows it to (``Cache-Control``), and through a proxy that is nowhere it gets no further.
+        """
+        told = trouble(error.output, offline=True)
+        if not (told.unreachable or told.offline):
+            raise error
+        lines = lines_of(parse_pylock(text).packages, by_url=True).hashed
+        missing = self._not_cached(lines, file, _NAMED if error.offline else 1)
+        if missing and error.offline:
+            error.happened = not_cached(missing).happened
+        if missing:
+            raise error
+
+    def _not_cached(self, lines: list[str], file: Path, most: int) -> list[str]:
+        """Install from pip's cache; if that cannot be, what is missing: pip names one at a time."""
+        missing: list[str] = []
+        while lines and len(missing) < most:
+            try:
+                self._hashed(lines, _FROM_CACHE, file)
+                break
+            except BuildError as error:
+                found = _NOT_CACHED.search(error.output)
+                if found is None:
+                    raise
+                name = str(canonicalize_name(found["name"] or found["one"]))
+                missing.append(f"{name}=={found['version'] or found['its']}")
+                lines = [line for line in lines if re.split("[ =]", line)[0] != name]
+        return missing
 
     def source(self, source: Source) -> None:
         """Install a local wheel or tree over what was pinned of its name."""

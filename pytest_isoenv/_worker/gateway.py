@@ -14,6 +14,7 @@ def serve(base: Any, io: Any) -> None:
 
     class Gateway(base.WorkerGateway):  # type: ignore[misc]
         task: Any = None
+        compiled = staticmethod(compile)  # whoever forked this process may know it already
 
         def _local_schedulexec(self, channel: Any, sourcetask: bytes) -> None:
             self.task = (channel, base.loads_internal(sourcetask))

@@ -50,14 +50,17 @@ def main(channel: Any) -> None:
     """Take the request, run the session, tell how it ended."""
     host = Host(channel)
     try:
-        _run(host)
+        _run(host, channel)
     finally:
         host.let_go()
 
 
-def _run(host: Host) -> None:
+def _run(host: Host, channel: Any) -> None:
     request = host.next_command()
-    parts = {name: _loaded(name, source) for name, source in request["parts"].items()}
+    parts = {
+        name: _loaded(name, source, channel.gateway.compiled)
+        for name, source in request["parts"].items()
+    }
     _prepare_process(request)
     host.send(
         {
@@ -82,10 +85,10 @@ def _run(host: Host) -> None:
     host.finish({"status": int(status), "ending": session.ending, "apart": apart})
 
 
-def _loaded(name: str, source: str) -> types.ModuleType:
+def _loaded(name: str, source: str, compiled: Callable[..., Any]) -> types.ModuleType:
     """A part of this program; it is no file here, and no module that a test could import."""
     module = types.ModuleType("isoenv_" + name)
-    exec(compile(source, f"<isoenv {name}>", "exec"), module.__dict__)
+    exec(compiled(source, f"<isoenv {name}>", "exec"), module.__dict__)
     return module
 
 

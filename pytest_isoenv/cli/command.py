@@ -71,6 +71,7 @@ def add_building(parser: argparse.ArgumentParser) -> None:
         help="fail where an environment has no lock file, or one that no longer fits it",
     )
     add_upgrade(parser)
+    add_offline(parser)
 
 
 def add_upgrade(parser: argparse.ArgumentParser) -> None:
@@ -79,6 +80,15 @@ def add_upgrade(parser: argparse.ArgumentParser) -> None:
         "--env-upgrade",
         action="store_true",
         help="resolve requirements anew instead of using what was resolved earlier",
+    )
+
+
+def add_offline(parser: argparse.ArgumentParser) -> None:
+    """The option to make do with what there is."""
+    parser.add_argument(
+        "--env-offline",
+        action="store_true",
+        help="leave the network alone: use the cache, and what installers have downloaded before",
     )
 
 

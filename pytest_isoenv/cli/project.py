@@ -37,6 +37,7 @@ def settings_of(args: argparse.Namespace) -> Settings:
         jobs=getattr(args, "env_jobs", None),
         refresh=getattr(args, "env_refresh", False),
         upgrade=getattr(args, "env_upgrade", False),
+        offline=getattr(args, "env_offline", False),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 from collections.abc import Callable
 
@@ -54,10 +55,10 @@ def _told(read: Callable[[str], float]) -> Callable[[str], float]:
 
 def _act(args: argparse.Namespace) -> int:
     limits = Limits(args.older_than, args.max_size)
-    store = store_of(args)
-    if args.automatic and not args.dry_run:
-        _automate(store, args.automatic == "on", limits)
-    pruned = prune(store, limits, dry_run=args.dry_run)
+    with contextlib.closing(store_of(args)) as store:
+        if args.automatic and not args.dry_run:
+            _automate(store, args.automatic == "on", limits)
+        pruned = prune(store, limits, dry_run=args.dry_run)
     gone = [one.kept for one in pruned if not one.busy]
     if args.json:
         found = [{**account(one.kept), "why": one.why, "busy": one.busy} for one in pruned]

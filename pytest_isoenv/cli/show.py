@@ -58,7 +58,8 @@ def _said(layer: Layer) -> Iterator[tuple[str, Any]]:
         value = getattr(layer, field.name)
         if field.name == "variables":
             value = [name for name, _ in value]  # what they are set to may be a secret
-        if value not in (None, "", (), []):
+        # An empty list of what is passed says that nothing is.
+        if value not in (None, "", (), []) or (value == () and field.name == "pass_env"):
             shown = [redact(str(v)) for v in value] if isinstance(value, (tuple, list)) else value
             yield field.name.replace("_", "-"), shown
 
@@ -116,7 +117,7 @@ def _state(found: Mapping[str, Any]) -> str:
 
 
 def _value(value: Any) -> str:
-    return ", ".join(value) if isinstance(value, list) else str(value)
+    return ", ".join(value) or "nothing" if isinstance(value, list) else str(value)
 
 
 def _columns(pairs: Mapping[str, str]) -> Iterator[str]:

@@ -9,7 +9,14 @@ from pathlib import Path
 
 from pytest_isoenv._provision import Provisioner
 from pytest_isoenv._redact import redact
-from pytest_isoenv.cli.command import Command, UsageError, add_name, add_place, add_upgrade
+from pytest_isoenv.cli.command import (
+    Command,
+    UsageError,
+    add_name,
+    add_offline,
+    add_place,
+    add_upgrade,
+)
 from pytest_isoenv.cli.console import Progress, say
 from pytest_isoenv.cli.project import Project
 from pytest_isoenv.environment import Environment
@@ -18,6 +25,7 @@ from pytest_isoenv.environment import Environment
 def _arguments(parser: argparse.ArgumentParser) -> None:
     add_name(parser)
     add_upgrade(parser)
+    add_offline(parser)
     add_place(parser)
 
 

@@ -32,8 +32,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     adopt_orphans()
     with _directory(options.work) as directory:
         found = _measured(Path(directory), options)
-    if options.json:
-        results.write(found, options.json)
     if options.svg:
         options.svg.write_text(picture.svg(found))
     if options.docs:
@@ -74,6 +72,8 @@ def _measured(directory: Path, options: argparse.Namespace) -> Results:
         for job in JOBS:
             if job.name in options.jobs:
                 found.jobs.append(_result(job, shop, options))
+                if options.json:  # after each job: it may be long until the last
+                    results.write(found, options.json)
     finally:
         shop.close()
     return found
@@ -104,6 +104,7 @@ def _machine() -> dict[str, str]:
         "processor": _processor(),
         "system": f"{platform.system()} {platform.machine()}",
         "Python": platform.python_version(),
+        "load before": f"{os.getloadavg()[0]:.1f}",
     }
 
 

@@ -69,6 +69,7 @@ GOALS = [
     Goal("many", "4 environments, memory of all processes", 1.1, "24", ("4",), "tree"),
     Goal("large", "plain pytest, memory of the host", 1.3, "ours", ("plain",), "host"),
     Goal("large", "5,000 tests, time per test", 1.05, "ours", ("ours-fewer",), scale=1 / 10),
+    Goal("hits", "none of them is", 1.05, "50", ("0",)),
     Goal("unused", "pytest alone, no tests", 1.01, "with", ("without",)),
     Goal("unused", "pytest alone, one test", 1.01, "with-test", ("without-test",)),
     Goal("fresh", "pytest-forked, extra time", 0.75, "ours", ("forked",), common="plain"),
@@ -88,8 +89,7 @@ def outcome(goal: Goal, job: JobResult) -> Outcome:
     ours = job.numbers(goal.ours, goal.measure)
     if not ours:
         sample = by_name.get(goal.ours)
-        reason = "not measured" if sample is None else sample.absent or "error"
-        return Outcome(goal, why_not=reason)
+        return Outcome(goal, why_not="not measured" if sample is None else sample.why_not)
     if not measured:
         return Outcome(goal, why_not="nothing to compare with")
     best = min(measured, key=lambda name: median(job.numbers(name, goal.measure)))

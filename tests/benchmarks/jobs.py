@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from tests.benchmarks.rounds import Contender, FailedError
-from tests.benchmarks.suites import TALLY, Suite, at_once, in_sequence
+from tests.benchmarks.suites import PART, TALLY, Suite, at_once, in_sequence
 from tests.benchmarks.workshop import OLDER, SPARE, CannotInstallError, Workshop
 
 Tell = Callable[[str], None]
@@ -256,6 +256,32 @@ def _large(kitchen: Kitchen) -> Iterator[Contender]:
         yield dataclasses.replace(ours, memory=True)
 
 
+# Looks up as many of the declared environments as it is told.
+_LOOK_UP = """
+import sys
+from pytest_isoenv import EnvManager
+with EnvManager() as manager:
+    found = [manager.environment(name) for name in sys.argv[2:][:int(sys.argv[1])]]
+print(len(found), "environments")
+"""
+
+
+def _hits(kitchen: Kitchen) -> Iterator[Contender]:
+    suite = kitchen.shop.suite(1, 50)
+    ours = kitchen.ours("ours", suite)
+    python = Path(str(ours.command[0])).with_name("python")
+    names = [f"{PART}-{number}" for number in suite.versions]
+    for count in (50, 0):
+        yield dataclasses.replace(
+            ours,
+            name=str(count),
+            title=f"a script that looks up {count or 'none'} of 50 environments",
+            command=[python, "-I", "-c", _LOOK_UP, count, *names],
+            suite=None,
+            says=f"{count} environments",
+        )
+
+
 def _unused(kitchen: Kitchen) -> Iterator[Contender]:
     hosts = {"with": kitchen.shop.host(), "without": kitchen.shop.bare_host()}
     cwd = kitchen.shop.root / "projects" / "unused"
@@ -294,6 +320,7 @@ JOBS = [
     Job("four-cold", "4 cold environments x 200 tests", _four_cold),
     Job("many", "24 and 4 warm environments x 50 tests", _many),
     Job("large", "50,000 trivial tests in one warm environment", _large),
+    Job("hits", "50 cached environments are looked up", _hits, times=2),
     Job("unused", "the plugin installed and not used", _unused, times=10),
     Job("fresh", f"200 tests, a fresh process for each, pytest {OLDER}", _fresh),
 ]

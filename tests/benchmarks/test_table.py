@@ -41,10 +41,15 @@ def test_a_goal_is_a_ratio_to_the_best_of_others(ours, words):
 
 @pytest.mark.parametrize(
     ("fields", "words"),
-    [({"absent": "not there yet"}, "not there yet"), ({"error": "broken"}, "error")],
+    [
+        ({"absent": "not there yet"}, "not there yet"),
+        ({"error": "broken"}, "error"),
+        ({"wall": []}, "not measured"),
+    ],
 )
 def test_a_goal_of_what_was_given_up_is_not_met_by_numbers_from_before(fields, words):
-    (job,) = some(**fields).jobs
+    (job,) = some().jobs
+    vars(job.samples[0]).update(fields)
     assert outcome(GOAL, job).words == words
 
 
@@ -116,7 +121,10 @@ def test_the_page_is_written_between_its_marks_and_the_rest_stays(tmp_path):
 
 
 def test_the_tables_and_the_picture_of_the_documentation_are_what_was_measured():
-    measured = results.read(page.PAGE.with_suffix(".json"))
+    path = page.PAGE.with_suffix(".json")
+    if not path.is_file():
+        pytest.skip("nothing has been measured yet")
+    measured = results.read(path)
     assert page.shown() == page.measured(measured)
     assert page.PAGE.with_suffix(".svg").read_text() == picture.svg(measured)
     assert measured.errors == []

@@ -13,7 +13,8 @@ from tests.parity.projects import SUITES
 @pytest.fixture
 def fields(pytestconfig: pytest.Config) -> dict[str, Any]:
     """What environments declare beside what they are for."""
-    return dict.fromkeys(pytestconfig.getoption("--parity-without"), False)
+    declared = dict.fromkeys(pytestconfig.getoption("--parity-with"), True)
+    return declared | dict.fromkeys(pytestconfig.getoption("--parity-without"), False)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

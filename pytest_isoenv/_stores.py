@@ -1,0 +1,42 @@
+"""The stores of one run: what is kept, what its processes share, and what goes with it."""
+
+from __future__ import annotations
+
+from pytest_isoenv._settings import Settings
+from pytest_isoenv._store import Store
+from pytest_isoenv._tidy import tidy
+from pytest_isoenv.spec import EnvSpec
+
+
+class Stores:
+    """Where the environments of a run are.
+
+    ``kept`` is the user's cache. ``scratch`` is where things are made that go with the run: the
+    cache as well, unless it can only be read.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.kept = Store(settings.cache)
+        self.scratch = self.kept if self.kept.writable else Store(settings.scratch)
+        self._fresh = Store(settings.shared) if settings.shared else None
+
+    def is_ephemeral(self, spec: EnvSpec) -> bool:
+        """Whether it goes with the run."""
+        return self._settings.refresh or spec.refresh
+
+    def of(self, spec: EnvSpec) -> Store | None:
+        """Where it is kept; None if it is ephemeral, and no other process is to have it."""
+        return self._fresh if self.is_ephemeral(spec) else self.kept
+
+    def stop(self) -> None:
+        """Let nobody wait any longer: the run was interrupted."""
+        for store in filter(None, (self.kept, self._fresh)):
+            store.stop()
+
+    def close(self, *, clean: bool) -> None:
+        """Give back what was used; then the cache cleans itself, if it is time to."""
+        for store in filter(None, {self.kept, self.scratch, self._fresh}):
+            store.close()
+        if clean:
+            tidy(Store(self._settings.cache))
