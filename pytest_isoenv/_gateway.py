@@ -332,6 +332,10 @@ class Worker:
         # Of a secret that the cut goes through nothing may be left.
         self._stderr.seek(max(0, size - 2 * _TAIL))
         text = self._stderr.read().decode("utf-8", "replace")
+        return self.without_secrets(text)
+
+    def without_secrets(self, text: str) -> str:
+        """The end of what a process in the environment wrote, as it may be shown."""
         return hide(text, self._environment.environ)[-_TAIL:]
 
 

@@ -331,7 +331,9 @@ class Conductor:
         ending = describe_ending(event["status"])
         if event["timed out"]:
             ending = describe_silence(self._timeout)
-        self._lost(job, event["id"], ending, event["words"], event["sections"])
+        assert job.worker is not None
+        words = job.worker.without_secrets(event["words"])
+        self._lost(job, event["id"], ending, words, event["sections"])
 
     def _on_collect(self, job: Job, event: Event) -> None:
         if not job.finds:

@@ -40,8 +40,8 @@ _LENGTH = struct.Struct("!I")
 # may hold its line open.
 _GLANCE = 500
 _CHUNK = 1 << 16
-# How much of what a lost process wrote to its stderr is told (bytes).
-_TAIL = 8192
+# How much of what a lost process wrote to its stderr is told (bytes); the host shows half of it.
+_TAIL = 16384
 # What tells plugins of reports: the worker's are told, for what a child's plugins learn is lost.
 _LOGGING = ("pytest_runtest_logstart", "pytest_runtest_logreport", "pytest_runtest_logfinish")
 # How a child ends that could not do its work.
