@@ -22,7 +22,7 @@ _MARKER = (
     "A requirement such as 'requests==2.28.2' goes on top of the declared base; a bare word is "
     "the name of a declared environment. Several marks run the test once in each, id= telling "
     "them apart. Fields are those of the config: deps, python, groups, extras, project, local, "
-    "lock, env, prepend_paths, refresh, backend, missing_interpreter. "
+    "lock, env, prepend_paths, refresh, backend, isolation, missing_interpreter. "
     "(pytest-isoenv)"
 )
 _RUN = pytest.StashKey["Run"]()
