@@ -91,11 +91,15 @@ def test_what_the_fixture_gives(isoenv):
 """
 
 
+@pytest.mark.parametrize("fork", ["false", "true"])
 def test_an_environment_sees_what_is_passed_to_it_and_its_key_does_not_change(
-    pytester, run, monkeypatch
+    fork, pytester, run, monkeypatch
 ):
     for name in ("SERVICE_TOKEN", "AWS_REGION"):
         monkeypatch.setenv(name, "x")
+    pytester.path.joinpath("isoenv.yaml").write_text(
+        f"environments: {{base: {{fork-worker: {fork}}}}}"
+    )
     pytester.makepyfile(test_it=TEST)
     outcome = run("-rA")
     outcome.assert_outcomes(passed=4)
