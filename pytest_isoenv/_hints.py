@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-from pytest_isoenv._redact import redact
+from pytest_isoenv._redact import without_credentials
 
 #: What to do where requirements contradict each other.
 LOOSEN = "loosen one of the requirements named above, or give this environment another Python"
@@ -225,7 +225,7 @@ def _place(url: str) -> tuple[str, str]:
 
 def plain(url: str) -> str:
     """An address without credentials, and without the name that uv knows it by."""
-    return redact(re.sub(r"^[\w.-]+=", "", url)).replace("***@", "")
+    return without_credentials(re.sub(r"^[\w.-]+=", "", url))
 
 
 def _first(match: re.Match[str]) -> str:
