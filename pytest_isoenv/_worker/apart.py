@@ -3,6 +3,7 @@
 The child runs the whole protocol of its test, sets up all the fixtures that it needs and tears
 them down; the worker passes on what it tells, and logs its reports for the plugins here. Nothing
 is set up before the fork, so nothing is torn down twice. A test whose process is lost fails alone.
+While a test runs the child of the next one is forked, and waits: all children begin alike.
 
 Where a fork is not possible, or would lose something, a worker runs one test only; the host
 starts another for the next.
@@ -66,7 +67,9 @@ class Apart:
         self._keeps_stderr = request["streams"][2] is None
         self._reporter: Any = None
         self._parts: list[Any] = []
-        self._number = 0
+        self._number = self._forks = 0
+        self._next: _Child | None = None
+        self._indices: dict[Any, int] = {}
         self._suite_properties: set[tuple[str, str]] = set()
 
     def works_with(self, reporter: Any, parts: list[Any]) -> None:
@@ -74,7 +77,10 @@ class Apart:
         self._reporter, self._parts = reporter, parts
 
     def finish(self) -> None:
-        """Nothing is left to do when the session is over."""
+        """No child waits any longer."""
+        if self._next is not None:
+            self._next.dismiss()
+            self._next = None
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: Any) -> bool | None:
@@ -83,8 +89,9 @@ class Apart:
         failed = session.testsfailed and not option.continue_on_collection_errors
         if self._steps or option.collectonly or failed or not session.items:
             return None  # pytest's own loop says what is to be said, or takes the host's steps
-        for item in session.items:
-            self.run(session, item)
+        last = len(session.items)
+        for number, item in enumerate(session.items, 1):
+            self.run(session, item, is_last=number == last)
             if session.shouldfail:
                 raise session.Failed(session.shouldfail)
             if session.shouldstop:
@@ -93,7 +100,7 @@ class Apart:
                 break
         return True
 
-    def run(self, session: Any, item: Any) -> None:
+    def run(self, session: Any, item: Any, *, is_last: bool = False) -> None:
         """Run one test in a process that no other test has been in, or will be."""
         if self._number == 0:
             self._prepare(session)
@@ -103,10 +110,13 @@ class Apart:
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
             return
         nodeid = self._reporter.begin(item)
-        child = _Child(self._number)
+        child = self._next or self._forked(session, None)
+        self._next = None
         with child.signals_passed_on():
-            child.fork(lambda: self._be_child(session, item, child))
+            child.go(self._indices[item], session.testsfailed)
             try:
+                if not is_last:
+                    self._next = self._forked(session, child)
                 self._listen(item, child)
             except BaseException:
                 child.interrupt()
@@ -125,9 +135,17 @@ class Apart:
         factory = getattr(session.config, "_tmp_path_factory", None)
         if factory is not None and factory._given_basetemp is None:
             factory.getbasetemp()  # children make theirs below it
+        self._indices = {item: index for index, item in enumerate(session.items)}
         # No child has to look at what has been there before.
         gc.collect()
         gc.freeze()
+
+    def _forked(self, session: Any, running: _Child | None) -> _Child:
+        """A child that waits to be told what it is to run."""
+        self._forks += 1
+        child = _Child()
+        child.fork(lambda: self._be_child(session, child), running)
+        return child
 
     # In the worker
 
@@ -151,8 +169,7 @@ class Apart:
 
     def _obey(self, command: dict[str, Any], child: _Child) -> None:
         if "end" not in command:
-            with contextlib.suppress(OSError):  # it may have gone, which will be seen
-                child.line.send(marshal.dumps(command))
+            child.line.tell(command)
         elif command["end"] == self._number - 1:  # else it speaks of a test that has ended
             child.is_timed_out = True
             child.kill(signal.SIGABRT)
@@ -211,19 +228,24 @@ class Apart:
 
     # In the child
 
-    def _be_child(self, session: Any, item: Any, child: _Child) -> None:
-        """Run the test, and end: nothing of the session is done here but what the test needs."""
-        line = child.line
+    def _be_child(self, session: Any, child: _Child) -> None:
+        """Run a test, and end: nothing of the session is done here but what the test needs."""
+        line, number = child.line, self._forks
         self._host.speak_through(line)
         _forget_what_ends_the_worker()
-        _log_only_for_pytest(item.config.pluginmanager)
-        _have_own_directory(item.config, self._number)
+        _log_only_for_pytest(session.config.pluginmanager)
+        _have_own_directory(session.config, number)
         for part in self._parts:
             if hasattr(part, "begin_apart"):
-                part.begin_apart(self._number)
-        ended = self._run_here(session, item)
+                part.begin_apart(number)
+        try:
+            index, session.testsfailed = line.next_command()
+        except EOFError:
+            return  # no test is left
+        ended = self._run_here(session, session.items[index])
         for part in self._parts:
-            part.finish()
+            if part is not self:
+                part.finish()
         atexit._run_exitfuncs()
         _flush()
         ended.update(shouldstop=session.shouldstop, shouldfail=session.shouldfail)
@@ -267,11 +289,19 @@ class _Line:
         self.descriptors = [self.incoming, self._outgoing]
 
     def close(self) -> None:
-        for descriptor in self.descriptors:
-            os.close(descriptor)
+        """Close this end."""
+        while self.descriptors:
+            os.close(self.descriptors.pop())
+
+    def tell(self, command: Any) -> None:
+        """In the worker: say something to the child, which may have gone."""
+        data = marshal.dumps(command)
+        self._held += _LENGTH.pack(len(data)) + data
+        with contextlib.suppress(OSError):
+            self.flush()
 
     def send(self, data: bytes) -> None:
-        """Send a frame; the end of a test is sent with the end of its process."""
+        """In the child: send a frame; the end of a test is sent with the end of its process."""
         self._held += _LENGTH.pack(len(data)) + data
         event = _loads(data)
         if event.get("kind") not in ("test", "end") or event.get("over") is False:
@@ -312,8 +342,7 @@ class _Line:
 class _Child:
     """One child as the worker sees it."""
 
-    def __init__(self, number: int) -> None:
-        self.number = number
+    def __init__(self) -> None:
         self.line = _Line()
         self.ended: dict[str, Any] | None = None
         self.is_timed_out = False
@@ -324,7 +353,17 @@ class _Child:
         self._signals: list[int] = []
         self._had_terminal = False
         self._terminated: Any = None
+        self._stderr_before = 0
+
+    def go(self, index: int, failed: int) -> None:
+        """Let it run a test, which knows how many have failed before."""
         self._stderr_before = _size_of_stderr()
+        self.line.tell((index, failed))
+
+    def dismiss(self) -> None:
+        """Let it go without a test."""
+        self.line.close()
+        self.wait()
 
     @contextlib.contextmanager
     def signals_passed_on(self) -> Iterator[None]:
@@ -334,6 +373,7 @@ class _Child:
             yield
         finally:
             self._have_usual_signals()
+            self.note("terminal back")
             self.line.close()
 
     def _have_usual_signals(self) -> None:
@@ -343,8 +383,7 @@ class _Child:
     def _pass_on(self, number: int, frame: Any) -> None:
         self._signals.append(number)
         self._frame = frame
-        if self._pid:
-            self.kill(number)
+        self.kill(number)
 
     def obey_signals(self) -> None:
         """A Ctrl-C that came when the test was over, or that it took no notice of, counts here.
@@ -361,16 +400,19 @@ class _Child:
             self._terminated = _handle(signal.SIGTERM, self._pass_on)
         elif kind == "terminal back" and self._terminated is not None:
             _handle(signal.SIGTERM, self._terminated)
+            self._terminated = None
 
-    def fork(self, run: Callable[[], None]) -> None:
-        """Let ``run`` run in a child, which then ends."""
+    def fork(self, run: Callable[[], None], running: _Child | None) -> None:
+        """Let ``run`` run in a child, which then ends; it is none of the one that is running."""
         _flush()
         with _unwarned() if _is_warned_of() else contextlib.nullcontext():
             pid = _fork()
         if pid == 0:
             status = _BROKEN
             try:
-                self._have_usual_signals()
+                if running is not None:
+                    running._have_usual_signals()
+                    running.line.close()
                 self.line.take(child=True)
                 run()
                 status = 0
@@ -381,8 +423,6 @@ class _Child:
                 _exit(status)
         self._pid = pid
         self.line.take(child=False)
-        for number in self._signals:
-            self.kill(number)
 
     def kill(self, number: int) -> None:
         """Send a signal; a child that has not been waited for keeps its number."""
