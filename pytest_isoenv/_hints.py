@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-from pytest_isoenv._redact import redact
+from pytest_isoenv._redact import without_credentials
 
 #: What to do where requirements contradict each other.
 LOOSEN = "loosen one of the requirements named above, or give this environment another Python"
@@ -87,6 +87,7 @@ _REASONS = (
 )  # fmt: skip
 _UNKNOWN = _Reason("", "gives no answer that can be used", _NETWORK)
 
+_NO_HTTPS = "The repository"
 # How installers tell of a request that failed: the address, and why.
 _REQUESTS = tuple(
     re.compile(pattern, re.MULTILINE)
@@ -98,7 +99,7 @@ _REQUESTS = tuple(
         r"An index(?: URL)? \((?P<url>[^\s)]+)\) (?P<why>.*)",
         r"(?P<why>(?:Unsupported|Missing) `Content-Type`).* for `(?P<url>[^\s`]+)`",
         r"Skipping page (?P<url>\S+) because (?P<why>.*)",
-        r"(?P<why>The repository) located at (?P<url>\S+) is not a trusted or secure host",
+        rf"(?P<why>{_NO_HTTPS}) located at (?P<url>\S+) is not a trusted or secure host",
         r"OSError: (?P<url>)(?P<why>(?:HTTPS?ConnectionPool|Exceeded \d+ redirects).*)",
         r"Failed to download `(?P<url>)(?P<package>[^`]+)`"
         r"(?P<why>(?:\n +cause: .*)*\n +cause: error (?:decoding|reading).*)",
@@ -113,10 +114,10 @@ _NOTHING = re.compile(
     r"|[Tt]here (?:is|are) no versions? of (?P<version>[^\s,]+)"
     r"|satisfies the requirement (\S+).* \(from versions: none\)"
 )
-_OFFLINE = re.compile(r"network was disabled|Network connectivity is disabled|^offline: ", re.M)
+_OFFLINE = re.compile(r"network was disabled|etwork connectivity is disabled|^offline: ", re.M)
 _NOT_CACHED = re.compile(
     r"Because (\S+) was not found in the cache"
-    r"|Failed to download `([^`]+)`\n +cause: Network connectivity is disabled"
+    r"|Failed to download(?: and build)? `([^`]+)`(?:\n +cause: .*)*etwork connectivity is disabled"
     r"|^offline: GatewayError: no usable repodata cache for (\S+)"
     r"|^offline: InstallerError: failed to fetch (\S+)",
     re.M,
@@ -182,14 +183,15 @@ def not_cached(names: Sequence[str]) -> Trouble:
 
 
 def _of_request(match: re.Match[str], asked: str, lacking: str) -> Trouble:
+    if match["why"] == _NO_HTTPS:
+        host = f"{match['url']} (asked: {asked})" if asked else match["url"]
+        return Trouble(f"pip does not trust {host}: that is not HTTPS", _UNTRUSTED_HOST)
     index, package = _place(match["url"]) if match["url"] else (asked, "")
     package = package or match.groupdict().get("package", "") or lacking
     why = match["why"]
     question = f"asked for {package}, " if package else ""
     if re.search(r"\b404\b", why):
         return Trouble(f"the index {index} does not have {package}", _GONE)
-    if why == "The repository":
-        return Trouble(f"pip does not trust the index {index}: it is not HTTPS", _UNTRUSTED_HOST)
     reason, words = _reason(why)
     return Trouble(
         f"{question}the index {index} {words}", reason.next_step, reason.passes, reason.unreachable
@@ -223,7 +225,7 @@ def _place(url: str) -> tuple[str, str]:
 
 def plain(url: str) -> str:
     """An address without credentials, and without the name that uv knows it by."""
-    return redact(re.sub(r"^[\w.-]+=", "", url)).replace("***@", "")
+    return without_credentials(re.sub(r"^[\w.-]+=", "", url))
 
 
 def _first(match: re.Match[str]) -> str:

@@ -26,7 +26,7 @@ from pytest_isoenv._wanted import intent_of, wanted_of
 from pytest_isoenv._wheels import NotBuilt
 from pytest_isoenv.backend import Backend, Damage, Finding, Wanted
 from pytest_isoenv.environment import Environment, activated, python_of
-from pytest_isoenv.pinned import EnvKey, Interpreter, PinnedEnv, Resolution
+from pytest_isoenv.pinned import BUILT_AGAIN, EnvKey, Interpreter, PinnedEnv, Resolution
 from pytest_isoenv.spec import EnvName, EnvSpec
 
 #: Called with an environment's name when work on it begins that may take a while.
@@ -198,7 +198,7 @@ class Provisioner:
         """Why an environment is not to be used any longer, from now on by nobody."""
         manifest = manifest_in(directory.parent)
         if manifest is None or manifest["directory"] != directory.name:
-            return "another process has found that"
+            return "others have found that"
         backend, facts = manifest["inputs"].get("backend", ""), manifest["facts"]
         reason = self.check(backend, directory, facts)
         damages = [] if reason else self.examine(backend, directory, facts)
@@ -214,8 +214,13 @@ class Provisioner:
             for beneath, below in spec.beneath
         ]
         _layers.check(spec, interpreter, layers)
-        pinned = self._on_runner(name, self._pin(name, spec, interpreter, layers))
+        pinned, runner = self._on_runner(name, self._pin(name, spec, interpreter, layers))
         entry = self._enter(name, pinned, layers)
+        # That something beneath was built again says little without the reason.
+        below = [*(layer.why for layer in layers), runner.why if runner else ""]
+        reasons = "; ".join(dict.fromkeys(filter(None, below)))
+        if BUILT_AGAIN in entry.why and reasons:
+            entry = replace(entry, why=f"{entry.why} ({reasons})")
         return self._environment(name, pinned, entry)
 
     def interpreter_for(self, spec: EnvSpec, *, download: bool = True) -> Interpreter | None:
@@ -287,16 +292,16 @@ class Provisioner:
             note=resolution.note,
         )
 
-    def _on_runner(self, name: EnvName, pinned: PinnedEnv) -> PinnedEnv:
+    def _on_runner(self, name: EnvName, pinned: PinnedEnv) -> tuple[PinnedEnv, Entry | None]:
         """The environment on its runner layer, which is built where it is not there yet."""
         layer = _runner.layer_of(pinned)
         if layer is None:
-            return pinned
+            return pinned, None
         entry = self._runners.get(
             (layer.key(), layer.spec.refresh),
             lambda: self._enter(name, layer, (), called=_runner.name_of(layer)),
         )
-        return _runner.on_top_of(pinned, layer, entry.directory)
+        return _runner.on_top_of(pinned, layer, entry.directory), entry
 
     # PinnedEnv -> EnvKey -> directory
 

@@ -104,6 +104,11 @@ class ThisRun:
         self._guard = threading.Lock()
         self._process = os.getpid()
 
+    def begin(self) -> None:
+        """Be known to others: what this run leaves is swept if it is killed from now on."""
+        with self._guard:
+            self._begin()
+
     def lease(self, thing: str) -> None:
         """From now on nobody removes something, until this run ends.
 

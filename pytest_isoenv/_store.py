@@ -257,8 +257,14 @@ class Store:
 
     @contextlib.contextmanager
     def resolution(self, intent: str) -> Iterator[Path]:
-        """The directory of one kept resolution, locked against others who want to make it."""
+        """The directory of one kept resolution, locked against others who want to make it.
+
+        What a dead run has left that resolved the same writes there no more.
+        """
+        with self._told():
+            self._run.begin()  # so that others know the processes that resolve
         with self._locked(f"resolution-{intent}"):
+            self._sweep_once()
             yield self.kept_resolution(intent)
 
     def kept_resolution(self, intent: str) -> Path:

@@ -27,6 +27,9 @@ else:
 #: The version of what lies in the store; part of every key and of the store's path.
 SCHEMA = "1"
 
+#: What :func:`explain` says of a layer with the same content in another directory.
+BUILT_AGAIN = "was built again"
+
 # The runner layer among the inputs of a key; no declared environment can be called so.
 _RUNNER = "layer of pytest"
 
@@ -281,7 +284,7 @@ def explain(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
 def _change(label: str, before: str, after: str) -> str:
     was, now = before.split(" ")[0], after.split(" ")[0]
     if was == now and label.startswith("layer "):
-        return f"{label} was built again"
+        return f"{label} {BUILT_AGAIN}"
     if was == now or label.startswith(("local ", "editable ", "variable ")):
         return f"{label}: other content"
     return f"{label} {was} -> {now}"

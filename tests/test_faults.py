@@ -12,15 +12,11 @@ from tests import soak
 from tests.faults import kills, state, table
 from tests.faults.child import STRIKES
 from tests.faults.walk import Walk, walk
-from tests.faults.world import JOBS, USE_APP, World
+from tests.faults.world import FEW, JOBS, USE_APP, World
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "sigtimedwait"), reason="needs Linux")
 
 STEPS = set(get_args(Step))
-# The cheapest jobs that reach every step.
-CHEAP = [
-    job for name in ("wheel", "heal", "ephemeral", "prune") for job in JOBS if job.name == name
-]
 
 
 def wrong(outcomes):
@@ -30,7 +26,7 @@ def wrong(outcomes):
 @pytest.fixture(scope="module")
 def killed_everywhere(tmp_path_factory):
     """A job killed at each step, as it is reached for the first time."""
-    return walk(tmp_path_factory.mktemp("walk"), reversed(CHEAP), ["SIGKILL"], once=True)
+    return walk(tmp_path_factory.mktemp("walk"), FEW, ["SIGKILL"], once=True)
 
 
 def test_whatever_step_a_run_is_killed_at_the_next_one_is_right_and_nothing_is_left(

@@ -5,14 +5,27 @@ What is said is in a table of the documentation, which ``python -m tests.bad_ind
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from pytest_isoenv._process import Processes
 from tests.bad_index import BACKENDS, FAULTS, PASSWORD, Bench, rows, rows_of_page
 
 FAULT = {fault.name: fault for fault in FAULTS}
-# What an installer has in its hands, and might keep; of the others only the words are tried here.
+# Of what an installer has in its hands it might keep something.
 LEAVES_SOMETHING = ("hash", "truncated", "503")
+# pip starts slowly; what else it says is tried with -m slow.
+OF_EACH_KIND = ("down", "untrusted", "401", "503", "garbage", "gone")
+
+
+def trials(*quick):
+    """Every fault with every backend; those that are not ``quick`` are slow."""
+    wanted = {(name, backend) for backend, names in quick for name in names}
+    return [
+        pytest.param(*one, marks=[] if one in wanted else pytest.mark.slow)
+        for one in itertools.product(FAULT, BACKENDS)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +40,7 @@ def benches(tmp_path_factory):
     return bench
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("name", FAULT)
+@pytest.mark.parametrize(("name", "backend"), trials(("uv", FAULT), ("venv", OF_EACH_KIND)))
 def test_the_page_says_what_is_said(name, backend, benches):
     with benches(backend).trial(FAULT[name]) as trial:
         said = trial.build()
@@ -45,24 +57,19 @@ def test_the_page_has_every_fault_and_no_other():
     assert list(dict.fromkeys(words)) == [fault.words for fault in FAULTS]
 
 
-@pytest.mark.parametrize(
-    ("name", "backend"),
-    [
-        pytest.param(
-            name,
-            backend,
-            marks=[] if name in LEAVES_SOMETHING and backend == "uv" else pytest.mark.slow,
-        )
-        for name in FAULT
-        for backend in BACKENDS
-    ],
-)
+@pytest.mark.parametrize(("name", "backend"), trials(("uv", LEAVES_SOMETHING)))
 def test_the_next_run_with_the_index_well_succeeds(name, backend, benches):
     with benches(backend).trial(FAULT[name]) as trial:
         assert trial.build().status == 1
         trial.mend()
         said = trial.build()
         assert (said.status, "ERROR" in said.output) == (0, False), said.output
+        # What is kept then, nobody asks it for again.
+        trial.index.fault = FAULT[name]
+        trial.index.requests.clear()
+        assert "; cached" in trial.build("--env-offline").output
+        assert "; cached" in trial.build().output
+        assert trial.index.requests == []
 
 
 def test_what_passes_is_tried_again(benches):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_isoenv import _config, _variables
+from pytest_isoenv import _config, _settings, _variables
 from pytest_isoenv.errors import ConfigError
 
 VARIABLES = Path(__file__).parents[1] / "docs" / "reference" / "variables.md"
@@ -53,7 +53,8 @@ def test_the_documentation_lists_exactly_what_is_passed_without_being_named():
 def test_the_documentation_lists_exactly_what_an_installer_sees():
     not_seen = {"UV_RESOLUTION", "PIP_PRE"}
     prefixes = set(_variables.INSTALLER_PREFIXES)
-    expected = _variables.FOR_INSTALLERS | not_seen | prefixes
+    ours = set(_settings.gather(VARIABLES.parent, offline=True).network_environ)
+    expected = _variables.FOR_INSTALLERS | not_seen | prefixes | ours
     assert named(section("What an installer sees")) == expected
 
 

@@ -482,22 +482,36 @@ needs_proc = pytest.mark.skipif(
 
 
 @needs_proc
+def installer_of(run):
+    """A process that lives until it is told not to."""
+    installer = subprocess.Popen(
+        [sys.executable, "-c", "print('here', flush=True); input()"],
+        env={**os.environ, MARK: run.run},
+        start_new_session=True,
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert installer.stdout.readline() == "here\n"
+    return installer
+
+
+def test_where_a_killed_run_was_resolving_nobody_writes_any_more(store, root):
+    dead = Store(root)
+    with dead.resolution("intent"):
+        installer = installer_of(dead)
+    release(dead._run._alive)
+    with store.resolution("intent"), installer:
+        installer.communicate()  # it would end by itself now
+        assert installer.returncode == -signal.SIGKILL
+
+
 def test_the_processes_of_a_killed_run_end_with_the_next_sweep(store, root):
     dead, living = Store(root), Store(root)
     installers = {}
     for run in (dead, living):
         run.ephemeral()
-        command = [sys.executable, "-c", "print('here', flush=True); input()"]
-        environ = {**os.environ, MARK: run.run}
-        installers[run.run] = subprocess.Popen(
-            command,
-            env=environ,
-            start_new_session=True,
-            text=True,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        assert installers[run.run].stdout.readline() == "here\n"
+        installers[run.run] = installer_of(run)
     release(dead._run._alive)  # as the system does it for a process that is killed
     store.sweep()
     with installers[dead.run] as left:

@@ -89,8 +89,7 @@ def outcome(goal: Goal, job: JobResult) -> Outcome:
     ours = job.numbers(goal.ours, goal.measure)
     if not ours:
         sample = by_name.get(goal.ours)
-        reason = "not measured" if sample is None else sample.absent or "error"
-        return Outcome(goal, why_not=reason)
+        return Outcome(goal, why_not="not measured" if sample is None else sample.why_not)
     if not measured:
         return Outcome(goal, why_not="nothing to compare with")
     best = min(measured, key=lambda name: median(job.numbers(name, goal.measure)))

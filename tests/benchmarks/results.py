@@ -45,6 +45,11 @@ class Sample:
         numbers: list[float] = getattr(self, measure)
         return [] if self.error or self.absent else numbers
 
+    @property
+    def why_not(self) -> str:
+        """Why there are no numbers, in two or three words."""
+        return self.absent or ("error" if self.error else "not measured")
+
 
 @dataclasses.dataclass
 class JobResult:

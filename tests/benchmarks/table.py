@@ -40,8 +40,7 @@ def samples(results: Results) -> str:
 
 def _sample(job: JobResult, sample: Sample) -> tuple[str, ...]:
     if not sample.numbers("wall"):
-        why = sample.absent or ("error" if sample.error else "not measured")
-        return job.title, sample.title, why, "", "", ""
+        return job.title, sample.title, sample.why_not, "", "", ""
     wall, cpu = spread(sample.wall), spread(sample.cpu)
     memory = ""
     if sample.host:

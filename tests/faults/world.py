@@ -227,3 +227,7 @@ JOBS = (
     Job("prune", _PRUNE, "removed", _rubbish),
     Job("tidy", USE_APP, "lib 1.0", _due, _PRUNE),
 )
+#: The cheapest jobs that reach every step together.
+FEW = tuple(
+    job for name in ("prune", "ephemeral", "heal", "wheel") for job in JOBS if job.name == name
+)
