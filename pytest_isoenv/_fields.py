@@ -12,6 +12,7 @@ from pytest_isoenv import _values
 from pytest_isoenv._values import InvalidValueError, Surroundings, choices
 from pytest_isoenv.errors import Problem
 from pytest_isoenv.spec import (
+    ISOLATION_CHOICES,
     MISSING_INTERPRETER_CHOICES,
     PRERELEASE_CHOICES,
     RESOLUTION_CHOICES,
@@ -119,5 +120,6 @@ FIELDS: Mapping[str, tuple[str, Callable[[Any, Surroundings], Any]]] = {
     "conda-environment": ("", _values.read_conda_environment),
     "fork-worker": ("fork_worker", _values.read_flag),
     "runner-layer": ("runner_layer", _values.read_flag),
+    "isolation": ("isolation", _values.one_of(*ISOLATION_CHOICES)),
     "missing-interpreter": ("missing_interpreter", _values.one_of(*MISSING_INTERPRETER_CHOICES)),
 }

@@ -26,6 +26,7 @@ from pytest_isoenv._process import (
     Process,
     abort,
     describe_ending,
+    describe_silence,
     has_gone,
     interrupt,
     kill_group,
@@ -108,6 +109,9 @@ class Worker:
         self._has_terminal = False
         self.timed_out = 0.0
         self._busy_since: float | None = None
+        self._apart = False
+        self._tests_over = 0
+        self._was_told = False
         command = [str(environment.python), "-c", _BOOTSTRAP]
         variables = {**environment.environ, **(environ or {})}
         forked = forks.fork(environment, command, variables, streams[2]) if forks else None
@@ -129,6 +133,7 @@ class Worker:
         Raises :exc:`~pytest_isoenv.errors.WorkerError` where the process dies before it answers.
         """
         self._busy_since = time.monotonic()
+        self._apart = request.get("isolation") == "test"
         spec = execnet.XSpec("popen//id=isoenv//execmodel=main_thread_only")
         try:
             pipes = cast("gateway_base.IO", _Pipes(self._popen))
@@ -169,7 +174,10 @@ class Worker:
 
     def _note_life(self, event: Event) -> None:
         kind = event["kind"]
-        if kind in _WAITS or (self._steps and kind == "test" and event["over"]):
+        is_over = kind == "lost" or (kind == "test" and event["over"])
+        self._tests_over += is_over
+        self._was_told = False
+        if kind in _WAITS or (self._steps and is_over):
             self._busy_since = None
         elif kind not in _CHATTER:
             self._busy_since = time.monotonic()
@@ -226,7 +234,14 @@ class Worker:
         return 0.0 if since is None else time.monotonic() - since
 
     def time_out(self, limit: float) -> None:
-        """End a worker that has been silent for too long; it is to write where it stands."""
+        """End a worker that has been silent for too long; it is to write where it stands.
+
+        Where each test has a process of its own the worker is told to end that, the first time.
+        """
+        if self._apart and not self._was_told:
+            self._command({"end": self._tests_over})
+            self._was_told = True
+            return
         self.timed_out = limit
         abort(self._popen)
         if not self.wait(_LAG):
@@ -287,7 +302,7 @@ class Worker:
     def ending(self) -> str:
         """How the process ended, in words."""
         if self.timed_out:
-            return f"gave no sign of life for {self.timed_out:g} s (--env-timeout) and was ended"
+            return describe_silence(self.timed_out)
         self.wait(_LAG)
         return describe_ending(self._popen.poll())
 
@@ -317,6 +332,10 @@ class Worker:
         # Of a secret that the cut goes through nothing may be left.
         self._stderr.seek(max(0, size - 2 * _TAIL))
         text = self._stderr.read().decode("utf-8", "replace")
+        return self.without_secrets(text)
+
+    def without_secrets(self, text: str) -> str:
+        """The end of what a process in the environment wrote, as it may be shown."""
         return hide(text, self._environment.environ)[-_TAIL:]
 
 
@@ -346,7 +365,9 @@ def sources_of_forks() -> Sources:
 
 
 def _parts(request: Mapping[str, Any]) -> list[str]:
-    return ["session", "terminal", "words", *(["coverage"] if request.get("coverage") else [])]
+    parts = ["session", "terminal", "words"]
+    parts += ["coverage"] * bool(request.get("coverage"))
+    return parts + ["apart"] * (request.get("isolation") == "test")
 
 
 @cache

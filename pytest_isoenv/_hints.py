@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-from pytest_isoenv._redact import redact
+from pytest_isoenv._redact import without_credentials
 
 #: What to do where requirements contradict each other.
 LOOSEN = "loosen one of the requirements named above, or give this environment another Python"
@@ -116,7 +116,7 @@ _NOTHING = re.compile(
 )
 _OFFLINE = re.compile(r"network was disabled|etwork connectivity is disabled|^offline: ", re.M)
 _NOT_CACHED = re.compile(
-    r"Because (\S+) was not found in the cache"
+    r"Because (\S+) (?:was not found in the cache|needs to be downloaded)"
     r"|Failed to download(?: and build)? `([^`]+)`(?:\n +cause: .*)*etwork connectivity is disabled"
     r"|^offline: GatewayError: no usable repodata cache for (\S+)"
     r"|^offline: InstallerError: failed to fetch (\S+)",
@@ -225,7 +225,7 @@ def _place(url: str) -> tuple[str, str]:
 
 def plain(url: str) -> str:
     """An address without credentials, and without the name that uv knows it by."""
-    return redact(re.sub(r"^[\w.-]+=", "", url)).replace("***@", "")
+    return without_credentials(re.sub(r"^[\w.-]+=", "", url))
 
 
 def _first(match: re.Match[str]) -> str:

@@ -48,6 +48,7 @@ class Job:
         self.environment: Environment | None = None
         self.worker: Worker | None = None
         self.generation = 0
+        self.one_by_one = False
         self.collected = False
         self.finished: Event | None = None
         self.internal_error = ""

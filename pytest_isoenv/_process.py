@@ -315,6 +315,11 @@ def describe_ending(status: int | None) -> str:
     return f"exited with code {status}"
 
 
+def describe_silence(seconds: float) -> str:
+    """How a process ended that had given no sign of life for so long, in words."""
+    return f"gave no sign of life for {seconds:g} s (--env-timeout) and was ended"
+
+
 def kill_marked(name: str, beginning: str) -> None:
     """Kill every process that has a variable which begins so, whatever group it has moved to.
 

@@ -103,13 +103,20 @@ class Relay:
         for nodeid in list(self.waiting):
             self.settle(nodeid, outcome, longrepr)
 
-    def settle(self, nodeid: str, outcome: str, longrepr: Any, when: str = "setup") -> None:
+    def settle(
+        self,
+        nodeid: str,
+        outcome: str,
+        longrepr: Any,
+        when: str = "setup",
+        sections: Sequence[tuple[str, str]] = (),
+    ) -> None:
         """Report a test that the environment could not run, or did not survive."""
         item = self.waiting.pop(nodeid)
         if outcome == "skipped" and isinstance(longrepr, str):
             longrepr = (str(item.path), (item.location[1] or 0) + 1, f"Skipped: {longrepr}")
         item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-        self._log(item, _report(item, outcome, longrepr, when))
+        self._log(item, _report(item, outcome, longrepr, when, sections))
         item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
 
     def warning(self, event: Mapping[str, Any]) -> None:
@@ -164,7 +171,13 @@ class Relay:
         self._xml_attributes.append((nodeid, name, value))
 
 
-def _report(item: pytest.Item, outcome: Any, longrepr: Any, when: Any) -> pytest.TestReport:
+def _report(
+    item: pytest.Item,
+    outcome: Any,
+    longrepr: Any,
+    when: Any,
+    sections: Sequence[tuple[str, str]] = (),
+) -> pytest.TestReport:
     return pytest.TestReport(
         nodeid=item.nodeid,
         location=item.location,
@@ -172,6 +185,7 @@ def _report(item: pytest.Item, outcome: Any, longrepr: Any, when: Any) -> pytest
         outcome=outcome,
         longrepr=longrepr,
         when=when,
+        sections=sections,
     )
 
 

@@ -20,7 +20,13 @@ from pytest_isoenv._gateway import Event, Worker, sources_of_forks
 from pytest_isoenv._interrupts import deferred
 from pytest_isoenv._jobs import Job, by_request
 from pytest_isoenv._launch import Launch
-from pytest_isoenv._process import MARK, Cancelled, kill_marked
+from pytest_isoenv._process import (
+    MARK,
+    Cancelled,
+    describe_ending,
+    describe_silence,
+    kill_marked,
+)
 from pytest_isoenv._provision import Provisioner
 from pytest_isoenv._proxies import with_marks
 from pytest_isoenv._relay import Warned
@@ -41,9 +47,10 @@ _PATIENCE = 0.3
 # What pytest-timeout prints before it ends the process, which is its way with the thread method.
 _TIMEOUT = "+ Timeout +"
 # Events that count also when they come while the run is being ended.
-_SAID = frozenset({"test", "warning", "header", "words"})
-# From how many environments on a process that forks pays for itself.
-_WORTH_A_FORK = 2
+_SAID = frozenset({"test", "lost", "warning", "header", "words"})
+# From how many environments on a process that forks pays for itself: two that start afresh, each on
+# a processor of its own, are there as soon as it is.
+_WORTH_A_FORK = 3
 
 
 class Conductor:
@@ -86,6 +93,7 @@ class Conductor:
             sources_of_forks(),
         )
         self._addopts = settings.addopts
+        self._timeout = settings.timeout or 0.0
 
     # In the main thread
 
@@ -319,6 +327,15 @@ class Conductor:
     def _on_test(self, job: Job, event: Event) -> None:
         job.relay.test(event)
 
+    def _on_lost(self, job: Job, event: Event) -> None:
+        """The process of one test has gone; its worker goes on with the next."""
+        ending = describe_ending(event["status"])
+        if event["timed out"]:
+            ending = describe_silence(self._timeout)
+        assert job.worker is not None
+        words = job.worker.without_secrets(event["words"])
+        self._lost(job, event["id"], ending, words, event["sections"])
+
     def _on_collect(self, job: Job, event: Event) -> None:
         if not job.finds:
             job.uncollected.append(event["report"])
@@ -414,6 +431,7 @@ class Conductor:
         "suite property": _on_suite_property,
         "xml attribute": _on_xml_attribute,
         "test": _on_test,
+        "lost": _on_lost,
         "unmeasured": _on_unmeasured,
         "live log": _on_live_log,
         "terminal wanted": _on_terminal_wanted,
@@ -435,21 +453,41 @@ class Conductor:
                 self._died_late(job, job.worker)
             self._open.discard(job)
             return
-        if job.finished is not None:
-            self._ended_early(job, job.finished)
-        elif job.collected and not job.internal_error:
-            self._crashed(job, job.worker)
-            if job.relay.waiting and not self._steps:
-                self._submit(job)
-                return
+        if self._goes_on(job, job.worker):
+            self._submit(job)
         else:
-            error = WorkerError(job.name, _how_it_ended(job, job.worker), job.worker.last_words())
-            if not job.was_doubted:
-                job.doubt, job.was_doubted = error, True
-                self._submit(job)
-                return
+            self._open.discard(job)
+
+    def _goes_on(self, job: Job, worker: Worker) -> bool:
+        """Whether there is to be another worker for the tests that have no result."""
+        if job.finished is not None:
+            if self._goes_on_one_by_one(job, job.finished):
+                return True
+            self._ended_early(job, job.finished)
+            return False
+        if job.collected and not job.internal_error:
+            self._crashed(job, worker)
+            return bool(job.relay.waiting) and not self._steps
+        return self._doubts(job, worker)
+
+    def _doubts(self, job: Job, worker: Worker) -> bool:
+        """A worker could not work at all: whether its environment is to be looked at."""
+        error = WorkerError(job.name, _how_it_ended(job, worker), worker.last_words())
+        if job.was_doubted:
             self._on_unusable(job, {"error": error})
-        self._open.discard(job)
+            return False
+        job.doubt, job.was_doubted = error, True
+        return True
+
+    def _goes_on_one_by_one(self, job: Job, finish: Event) -> bool:
+        """Whether the worker could run one test only; then another is to run the next."""
+        stopped = finish["ending"] is not None or self._session.shouldfail or job.internal_error
+        if not finish["apart"] or stopped:
+            return False
+        if not job.one_by_one:
+            job.record.note(f"each test has a fresh worker: {finish['apart']}")
+        job.one_by_one = True
+        return True
 
     def _died_late(self, job: Job, worker: Worker) -> None:
         """All tests have their results, but something went wrong after them."""
@@ -478,13 +516,22 @@ class Conductor:
     def _crashed(self, job: Job, worker: Worker) -> None:
         """Tests run in the order they were sent: the first without a result was running."""
         victim = next(iter(job.relay.waiting))
-        ending = worker.ending()
         words = "\n".join(filter(None, (worker.remote_error(), worker.last_words())))
+        self._lost(job, victim, worker.ending(), words)
+
+    def _lost(
+        self,
+        job: Job,
+        victim: str,
+        ending: str,
+        words: str,
+        sections: Sequence[tuple[str, str]] = (),
+    ) -> None:
         if _TIMEOUT in words:
             ending = f"ran into pytest-timeout and {ending}"
         error = WorkerError(job.name, f"{ending} while it ran {victim}", words)
         job.record.note(f"a worker {ending} while it ran {victim}")
-        job.relay.settle(victim, "failed", str(error), when="call")
+        job.relay.settle(victim, "failed", str(error), when="call", sections=sections)
 
     # In a thread of its own for each job
 
@@ -536,9 +583,13 @@ class Conductor:
         place = f"{self.jobs.index(job)}-{job.name}-{job.generation}"
         ids = None if job.finds and job.found is None else job.ids
         files = None if job.finds else job.files
+        if job.one_by_one and job.step is None:
+            ids = ids and ids[:1]
+            files = files and [str(next(iter(job.relay.waiting.values())).path)]
         request = self._launch.request(place, ids, files, job.positional)
         request["steps"] = self._steps
         request["addopts"] = self._addopts
+        request["isolation"] = job.spec.isolation
         request["coverage"] = self._measuring(job, environment, place)
         worker = Worker(
             environment,

@@ -22,7 +22,7 @@ _MARKER = (
     "A requirement such as 'requests==2.28.2' goes on top of the declared base; a bare word is "
     "the name of a declared environment. Several marks run the test once in each, id= telling "
     "them apart. Fields are those of the config: deps, python, groups, extras, project, local, "
-    "lock, env, prepend_paths, refresh, backend, missing_interpreter. "
+    "lock, env, prepend_paths, refresh, backend, isolation, missing_interpreter. "
     "(pytest-isoenv)"
 )
 _RUN = pytest.StashKey["Run"]()
@@ -31,6 +31,7 @@ _T = TypeVar("_T")
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     """The plugin's options; with ``--in-env``, all others are for the environments to judge."""
+    _import_as_usual(pluginmanager)
     config: Any = pluginmanager.getplugin("pytestconfig")
     if config is not None and _says_in_env(config):
         from pytest_isoenv import _host
@@ -88,6 +89,17 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
         metavar="FILE",
         help="Write what each environment was and did to FILE, as JSON",
     )
+
+
+def _import_as_usual(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Keep pytest from rewriting the assertions of our modules, as it does for every plugin.
+
+    They have none that users see; and rewriting takes time, at each start anew where bytecode
+    cannot be written. If pytest no longer keeps its list there, all stays as it is.
+    """
+    marked = getattr(pluginmanager.rewrite_hook, "_must_rewrite", None)
+    if isinstance(marked, set):
+        marked.discard("pytest_isoenv")
 
 
 def _says_in_env(config: pytest.Config) -> bool:

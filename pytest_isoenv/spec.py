@@ -24,11 +24,13 @@ _T = TypeVar("_T")
 
 Project = Literal["editable", "wheel", "none"]
 MissingInterpreter = Literal["error", "skip"]
+Isolation = Literal["environment", "test"]
 ResolutionMode = Literal["highest", "lowest-direct", "lowest"]
 Prerelease = Literal["disallow", "allow", "if-necessary", "explicit", "if-necessary-or-explicit"]
 
 PROJECT_CHOICES: tuple[str, ...] = get_args(Project)
 MISSING_INTERPRETER_CHOICES: tuple[str, ...] = get_args(MissingInterpreter)
+ISOLATION_CHOICES: tuple[str, ...] = get_args(Isolation)
 RESOLUTION_CHOICES: tuple[str, ...] = get_args(ResolutionMode)
 PRERELEASE_CHOICES: tuple[str, ...] = get_args(Prerelease)
 
@@ -99,6 +101,7 @@ class Layer:
     channels: tuple[str, ...] = ()
     conda_dependencies: tuple[str, ...] = ()
     missing_interpreter: MissingInterpreter | None = None
+    isolation: Isolation | None = None
     runner_layer: bool | None = None
     fork_worker: bool | None = None
 
@@ -114,6 +117,7 @@ class EnvSpec:
     ``beneath`` are the environments that lie under this one. ``variables`` are set for the tests,
     after ``prepend_paths`` and the environment's own executables have gone in front of ``PATH``.
     ``max_age`` is how old a resolution may be, as a span of time; None for any age.
+    ``isolation`` says what has a process of its own: the environment's tests, or each of them.
     Where ``runner_layer`` allows it, pytest lies in a directory that others use as well, and where
     ``fork_worker`` does a process that has imported it from there is forked: always, never, or
     (None) if that is likely to be faster.
@@ -141,6 +145,7 @@ class EnvSpec:
     backend: str = "uv"
     conda: Conda = Conda()
     missing_interpreter: MissingInterpreter = "error"
+    isolation: Isolation = "environment"
     runner_layer: bool = True
     fork_worker: bool | None = None
 
@@ -164,6 +169,7 @@ class EnvSpec:
             refresh=False,
             max_age=None,
             missing_interpreter="error",
+            isolation="environment",
             runner_layer=True,
             fork_worker=None,
         )
@@ -214,6 +220,7 @@ def combine(layers: Iterable[Layer], beneath: Iterable[tuple[EnvName, EnvSpec]] 
         backend=_last(layer.backend for layer in stack) or "uv",
         conda=_conda(stack),
         missing_interpreter=_last(layer.missing_interpreter for layer in stack) or "error",
+        isolation=_last(layer.isolation for layer in stack) or "environment",
         runner_layer=_last(layer.runner_layer for layer in stack) is not False,
         fork_worker=_last(layer.fork_worker for layer in stack),
     )

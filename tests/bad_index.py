@@ -104,12 +104,15 @@ class Fault:
     """One way to misbehave: what it is called, and in words for the table.
 
     ``answer`` says whether it has answered a request; ``url`` is where the index is said to be.
+    ``timeout`` is how long installers wait, in seconds: where they need not, a busy machine is no
+    slow index.
     """
 
     name: str
     words: str
     answer: Callable[[BadIndex, Handler], bool] = lambda index, handler: False
     url: Callable[[BadIndex], str] = lambda index: index.url
+    timeout: int = 60
 
     @property
     def version(self) -> str:
@@ -189,7 +192,7 @@ def _no_file(index: BadIndex, handler: Handler) -> bool:
 FAULTS = (
     Fault("down", "Nothing listens there", url=_closed_port),
     Fault("no-such-host", "Its host name has no address", url=lambda i: "https://i.invalid/simple"),
-    Fault("slow", "It never answers", _never),
+    Fault("slow", "It never answers", _never, timeout=1),
     Fault("no-tls", "It speaks HTTP where HTTPS is asked for", url=_tls),
     Fault("untrusted", "It shows a certificate that nobody trusts", url=BadIndex.listen_with_tls),
     Fault("401", "401: it does not know us", _status(401)),
@@ -262,7 +265,7 @@ class Bench:
         (project / "isoenv.yaml").write_text(declared)
         try:
             index.fault = fault
-            yield Trial(index, fault.url(index), project, self._directory / "caches")
+            yield Trial(index, fault.url(index), project, self._directory / "caches", fault.timeout)
         finally:
             index.close()
 
@@ -275,6 +278,7 @@ class Trial:
     url: str
     project: Path
     caches: Path
+    timeout: int
 
     def build(self, *options: str, patient: bool = False) -> Said:
         """``isoenv build``, and what it says.
@@ -308,8 +312,8 @@ class Trial:
             "UV_PYTHON_DOWNLOADS": "never",
             "UV_DEFAULT_INDEX": url,
             "PIP_INDEX_URL": url,
-            "UV_HTTP_TIMEOUT": "1",
-            "PIP_TIMEOUT": "1",
+            "UV_HTTP_TIMEOUT": str(self.timeout),
+            "PIP_TIMEOUT": str(self.timeout),
         }
 
 

@@ -46,6 +46,20 @@ def contexts(pytester):
         return {context for (context,) in data.execute("select context from context")}
 
 
+def test_each_process_of_a_test_adds_its_lines(pytester, wheels):
+    pytest.importorskip("pytest_cov")
+    repack(importlib.metadata.distribution("coverage"), wheels)
+    declaration = "environments:\n  each: {dependencies: [lib==1.0], isolation: test}\n"
+    (pytester.path / "isoenv.yaml").write_text(declaration)
+    calls = "def test_one(): of('1.0')\ndef test_two(): of('2.0')\ndef test_three(): of('')\n"
+    pytester.makepyfile(code_under_test=CODE, test_it=f"from code_under_test import of\n{calls}")
+    options = ("--cov=code_under_test", "--cov-branch", "--cov-report=term-missing")
+    result = pytester.runpytest_subprocess("-p", "no:xdist", *options, "--in-env=each")
+    result.assert_outcomes(passed=3)
+    result.stdout.fnmatch_lines(["code_under_test.py *6 *0 *4 *0 *100%*"])
+    assert {f"env:each|test_it.py::test_{n}" for n in ("one", "two")} <= contexts(pytester)
+
+
 @pytest.mark.usefixtures("suite")
 def test_pytest_cov_gives_one_report_of_the_host_and_all_environments(pytester):
     pytest.importorskip("pytest_cov")

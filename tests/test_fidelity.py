@@ -148,3 +148,14 @@ def _case(case: Any) -> list[Any]:
         (element.tag, {k: v for k, v in element.attrib.items() if k not in ("time", "message")})
         for element in case.iter()
     ]
+
+
+def test_a_suite_whose_tests_have_processes_of_their_own_is_reported_the_same(tmp_path, handmade):
+    kitchen = Kitchen(tmp_path, handmade, "{dependencies: [lib==1.0], isolation: test}")
+    kitchen_sink.write(kitchen.directory)
+    # The others tell what has been set up for tests before them.
+    options = ("-rA", "--doctest-modules", "-k", "not test_scopes and not TestUnit and not uses")
+    plain, isolated = kitchen.plain(*options), kitchen.isolated(*options)
+    assert len(plain.by_test) > 10
+    told = (plain.lines + plain.printed, isolated.lines + isolated.printed)
+    assert not difference(*told), difference(*told)

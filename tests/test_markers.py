@@ -409,7 +409,7 @@ def test_a_lock_files_hashes_are_enforced(pytester, run, index):
     outcome = run()
     outcome.assert_outcomes(errors=1)
     outcome.stdout.fnmatch_lines(
-        ["*Hash mismatch*", "next step: a file is not the one that was locked*"]
+        ["*Hash mismatch*", "next step: run again; if it stays so, *lock anew (isoenv lock)"]
     )
 
 

@@ -153,6 +153,7 @@ def test_whatever_changes_the_environment_changes_the_key(changes):
         {"spec": EnvSpec(requirements=("lib",))},
         {"spec": EnvSpec(lock="pylock.other.toml")},
         {"spec": EnvSpec(missing_interpreter="skip")},
+        {"spec": EnvSpec(isolation="test")},
     ],
     ids=repr,
 )

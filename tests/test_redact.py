@@ -9,6 +9,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
+from pytest_isoenv._hints import plain
 from pytest_isoenv._redact import has_secrets, redact, without_credentials
 from pytest_isoenv._secrets import hide, secrets_of
 
@@ -49,6 +50,12 @@ def test_a_password_that_nobody_has_encoded_is_one_all_the_same(password):
     url = f"https://me:{password}@example.org/simple"
     assert password not in hide(f"{url} and {password}", {"UV_DEFAULT_INDEX": url})
     assert without_credentials(url) == "https://example.org/simple"
+
+
+@pytest.mark.parametrize("secret", ["me:s3cret@", "s3'cret@", "***@"])
+def test_an_index_is_named_without_what_opens_it(secret):
+    url = f"corp=https://{secret}example.org/simple?token=t0ken"
+    assert plain(url) == "https://example.org/simple"
 
 
 def test_the_rest_of_a_query_is_none():

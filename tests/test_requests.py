@@ -192,7 +192,7 @@ def test_a_derived_name_does_not_hang_on_fields_that_are_not_in_it():
 def test_an_unknown_key_lists_those_of_a_mark_as_python_spells_them(refused):
     (what,) = refused("lib==1.0", extra_index=["x"])
     assert what.startswith("unknown key 'extra_index'; the keys are: extra_indexes, index, ")
-    assert ", matrix, missing_interpreter, " in what
+    assert ", matrix, max_age, missing_interpreter, " in what
     assert "extends" not in what
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_isoenv import _config, _variables
+from pytest_isoenv import _config, _settings, _variables
 from pytest_isoenv.errors import ConfigError
 
 VARIABLES = Path(__file__).parents[1] / "docs" / "reference" / "variables.md"
@@ -57,6 +57,14 @@ def test_the_documentation_lists_exactly_what_an_installer_sees():
     assert named(section("What an installer sees")) == expected
 
 
+def test_the_documentation_lists_exactly_what_an_installer_is_told(monkeypatch):
+    for name in ("UV_HTTP_RETRIES", "PIP_RETRIES"):
+        monkeypatch.delenv(name, raising=False)
+    told = _settings.gather(VARIABLES.parent, offline=True).network_environ
+    at_first = _settings.gather(VARIABLES.parent).first_try
+    assert named(section("What an installer is told")) == told.keys() | at_first.keys()
+
+
 TEST = """
 import json, os, subprocess, sys
 import pytest
@@ -90,11 +98,15 @@ def test_what_the_fixture_gives(isoenv):
 """
 
 
+@pytest.mark.parametrize("fork", ["false", "true"])
 def test_an_environment_sees_what_is_passed_to_it_and_its_key_does_not_change(
-    pytester, run, monkeypatch
+    fork, pytester, run, monkeypatch
 ):
     for name in ("SERVICE_TOKEN", "AWS_REGION"):
         monkeypatch.setenv(name, "x")
+    pytester.path.joinpath("isoenv.yaml").write_text(
+        f"environments: {{base: {{fork-worker: {fork}}}}}"
+    )
     pytester.makepyfile(test_it=TEST)
     outcome = run("-rA")
     outcome.assert_outcomes(passed=4)

@@ -80,6 +80,23 @@ def test_options_that_run_nothing_import_only_the_entry_module(pytester, plain, 
         assert pytester.path.joinpath("loaded.txt").read_text() == ONLY_OURS
 
 
+def test_modules_of_ours_are_imported_without_a_look_at_their_assertions(pytester, plain):
+    """pytest rewrites those of a plugin's modules, which it finds unless the plugin is editable."""
+    pytester.makepyfile(
+        installed="import pytest; pytest.register_assert_rewrite('pytest_isoenv')",
+        test_it="""
+            from pytest_isoenv import _config
+
+            def test_it():
+                print("loaded by", type(_config.__spec__.loader).__name__)
+        """,
+    )
+    result = pytester.runpytest_subprocess("-p", "installed", "-rP")
+    result.stdout.fnmatch_lines("loaded by AssertionRewritingHook")
+    result = pytester.runpytest_subprocess("-p", "installed", "-p", "pytest_isoenv.plugin", "-rP")
+    result.stdout.fnmatch_lines("loaded by SourceFileLoader")
+
+
 def test_an_environment_that_is_used_loads_what_it_needs(pytester, plain):
     """The same look finds more where there is more: it is no blind one."""
     pytester.makepyfile(

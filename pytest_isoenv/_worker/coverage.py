@@ -29,9 +29,10 @@ class Coverage:
 
     def __init__(self, wanted: dict[str, Any], host: Any) -> None:
         self._host = host
+        self._wanted = wanted
         self._environment = wanted["environment"]
         self._coverage: Any = None
-        module = _coverage(wanted["directory"])
+        self._module = module = _coverage(wanted["directory"])
         if module is None:
             self._host.send({"kind": "unmeasured", "why": "it has no coverage"})
             return
@@ -63,6 +64,13 @@ class Coverage:
     def _switch(self, nodeid: str) -> None:
         if self._coverage is not None and self._host.is_ours:
             self._coverage.switch_context(f"env:{self._environment}|{nodeid}")
+
+    def begin_apart(self, number: int) -> None:
+        """Measure anew, into a file of this process: it is a child that runs a test."""
+        if self._coverage is not None:
+            self._coverage.stop()
+            data_file = f"{self._wanted['data_file']}.{number}"
+            self._coverage = self._started(self._module, {**self._wanted, "data_file": data_file})
 
     def finish(self) -> None:
         """Write the data; the host reads it when this session is over."""

@@ -73,11 +73,16 @@ def _run(host: Host, channel: Any) -> None:
         }
     )
     session = parts["session"].SessionPlugin(request, host)
-    plugins = [part.plugin(request, host) for name, part in parts.items() if name != "session"]
+    others = {name: part.plugin(request, host) for name, part in parts.items() if name != "session"}
+    plugins = list(others.values())
+    session.apart = others.get("apart")
+    if session.apart is not None:
+        session.apart.works_with(session, plugins)
     status = pytest.main(session.arguments(), plugins=[session, *plugins])
     for plugin in plugins:
         plugin.finish()
-    host.finish({"status": int(status), "ending": session.ending})
+    apart = session.apart.why_not if session.apart is not None else ""
+    host.finish({"status": int(status), "ending": session.ending, "apart": apart})
 
 
 def _loaded(name: str, source: str, compiled: Callable[..., Any]) -> types.ModuleType:
@@ -118,9 +123,20 @@ class Host:
         self._finished = self._gone = self._heard = False
         self._mark = f"{_MARK}={os.environ.get(_MARK)}".encode()
         channel.setcallback(lambda data: self._commands.append(_loads(data)))
+        self._receive = channel.gateway.receive_one
         io = channel.gateway._io
-        _leave_to_the_parent(io)
-        self._connection = _Connection(io.infile.fileno(), self._has_gone)
+        #: Where commands arrive.
+        self.descriptor = io.infile.fileno()
+        self._of_parent = [self.descriptor, io.outfile.fileno()]
+        _leave_to_the_parent(self._of_parent)
+        self._connection = _Connection(self.descriptor, self._has_gone)
+
+    def speak_through(self, line: Any) -> None:
+        """This process is a child of the worker, which passes on what it says and hears."""
+        self._connection.leave_to_the_parent()
+        self._channel, self._receive = line, lambda: self._commands.append(line.next_command())
+        self._of_parent += line.descriptors
+        self._pid = _getpid()
 
     @property
     def is_ours(self) -> bool:
@@ -138,10 +154,15 @@ class Host:
         """Wait for what the host wants next."""
         try:
             while not self._commands:
-                self._channel.gateway.receive_one()
+                self._receive()
         except EOFError:
             raise KeyboardInterrupt("the host has gone") from None
         return self._commands.popleft()
+
+    def pass_on(self, event: bytes) -> None:
+        """Send what a child of the worker has encoded."""
+        self._connection.respect_the_tests()
+        self._channel.send(event)
 
     def finish(self, event: dict[str, Any]) -> None:
         """The last event."""
@@ -199,6 +220,12 @@ class _Connection:
         if self._watched and _handled(self._signal) is not self._look:
             self.watch_no_longer()
 
+    def leave_to_the_parent(self) -> None:
+        """In a child: the signal is not for it, and means to it what it means to any process."""
+        if self._watched:
+            self._watched = False
+            _handle(self._signal, signal.SIG_DFL)
+
     def watch_no_longer(self) -> None:
         """No signal is sent any more; Python itself stops to handle it while it exits."""
         if self._watched:
@@ -242,11 +269,10 @@ def _marked(mark: bytes) -> Iterator[int]:
                     yield int(name)
 
 
-def _leave_to_the_parent(io: Any) -> None:
+def _leave_to_the_parent(descriptors: list[int]) -> None:
     """A child that a test forks must not hold the connection open, nor speak on it."""
     if not hasattr(os, "register_at_fork"):
         return
-    descriptors = [io.infile.fileno(), io.outfile.fileno()]
     nowhere = os.open(os.devnull, os.O_RDWR)
     dup2 = os.dup2
 

@@ -27,6 +27,8 @@ import pytest
 _exit = os._exit
 # What the plugin of the host is called; nobody needs it here.
 _HOST_PLUGIN = ("isoenv", "pytest_isoenv.plugin")
+# What we add to the data of reports.
+_OURS = ("$words", "$status", "$writes", "_pdbshown")
 
 
 def _has_plugin(name: str) -> bool:
@@ -186,6 +188,7 @@ class SessionPlugin:
 
     def __init__(self, request: dict[str, Any], host: Any) -> None:
         self.ending: dict[str, Any] | None = None
+        self.error_is_told = False
         self._request = request
         self._host = host
         self._config: Any = None
@@ -194,8 +197,11 @@ class SessionPlugin:
         self._statuses = _Statuses()
         self._keys: dict[Any, list[str]] = {}
         self._running = ""
+        self._told: dict[str, Any] | None = None
         self._tried: dict[str, Any] | None = None
         self._deselected: list[Any] = []
+        #: Runs a test in a process of its own, where that is wanted.
+        self.apart: Any = None
         # The host's is part of the options already; tests see it all the same.
         self._addopts = os.environ.get("PYTEST_ADDOPTS")
         self._own = shlex.split(self._addopts or "")
@@ -374,10 +380,15 @@ class SessionPlugin:
                 raise session.Failed(session.shouldfail)
             if session.shouldstop:
                 raise session.Interrupted(session.shouldstop)
+            if self.apart is not None and self.apart.is_used_up:
+                return True
 
     def _step(self, session: Any, item: Any, following: Any, nodeid: str) -> None:
         if item is None:
             self._host.send({"kind": "collected", "missing": [nodeid]})
+            return
+        if self.apart is not None:
+            self.apart.run(session, item)
             return
         self._tear_down_to(session, item)
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
@@ -392,17 +403,26 @@ class SessionPlugin:
 
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: Any) -> Generator[None, Any, None]:
-        """A test is over when its protocol is: a plugin may try it several times in one.
+        """A test is over when its protocol is: a plugin may try it several times in one."""
+        self.begin(item)
+        outcome = yield
+        if outcome.excinfo is not None:
+            return  # an internal error: pytest raises it, and this session ends
+        self.end()
 
-        Remember which test this is: its id may not be its alone.
+    def begin(self, item: Any) -> str:
+        """Remember which test this is, and return what the host calls it.
+
+        Its id may not be its alone.
         """
         first, *later = self._keys.get(item, [item.nodeid])
         self._running = first
         if later:
             self._keys[item] = later
-        outcome = yield
-        if outcome.excinfo is not None:
-            return  # an internal error: pytest raises it, and this session ends
+        return self._running
+
+    def end(self) -> None:
+        """The test has been tried for the last time."""
         self._running = ""
         self._send_tried(over=True)
 
@@ -412,7 +432,34 @@ class SessionPlugin:
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         """Keep the report until the test has finished."""
-        self._reports.append((report, self._serialized(report)))
+        self._reports.append((report, self._told or self._serialized(report)))
+
+    def log_told(self, item: Any, reports: list[dict[str, Any]]) -> None:
+        """Log what another process of this session has told of one try at a test."""
+        item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        for data in reports:
+            report = None if "$writes" in data else self._rebuilt(data)
+            if report is None:  # nobody here could do anything with it, but the host may
+                self._reports.append((None, data))
+                continue
+            self._told = data
+            item.ihook.pytest_runtest_logreport(report=report)
+            self._told = None
+        item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+
+    def log_lost(self, item: Any, report: Any) -> None:
+        """Log the failure of a test whose process is lost; the host is told otherwise."""
+        item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        item.ihook.pytest_runtest_logreport(report=report)
+        item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+        self._running, self._tried = "", None
+
+    def _rebuilt(self, data: dict[str, Any]) -> Any:
+        hook = self._config.hook.pytest_report_from_serializable
+        plain = {key: value for key, value in data.items() if key not in _OURS}
+        if isinstance(data.get("longrepr"), dict):
+            plain["longrepr"] = copy.deepcopy(data["longrepr"])  # pytest would change it
+        return hook(config=self._config, data=plain)
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
         """All reports of a test, or of one try, go at once."""
@@ -484,13 +531,15 @@ class SessionPlugin:
 
     def pytest_internalerror(self, excrepr: Any) -> None:
         """Send pytest's own traceback: this session ends here; what is known is known."""
-        self._send_what_is_known()
-        self._host.send({"kind": "internal error", "text": str(excrepr)})
+        self.send_what_is_known()
+        if not self.error_is_told:
+            self.error_is_told = True
+            self._host.send({"kind": "internal error", "text": str(excrepr)})
 
     def pytest_keyboard_interrupt(self, excinfo: Any) -> None:
         """Remember who ended the session: ``pytest.exit`` or Ctrl-C; what is known is known."""
         self._host.heard()
-        self._send_what_is_known()
+        self.send_what_is_known()
         error = excinfo.value
         self.ending = {
             "why": getattr(error, "msg", None) or str(error) or type(error).__name__,
@@ -498,7 +547,7 @@ class SessionPlugin:
             "returncode": getattr(error, "returncode", None),
         }
 
-    def _send_what_is_known(self) -> None:
+    def send_what_is_known(self) -> None:
         """The reports of a test that will not be finished."""
         if self._reports:
             self._keep_reports(self._running)

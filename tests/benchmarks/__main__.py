@@ -20,6 +20,8 @@ from tests.benchmarks.workshop import Workshop
 
 # How many rounds a measurement has that is shown to others.
 _ENOUGH = 7
+# The load from which on the clock says little.
+_BUSY = 1.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,6 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.docs and not (whole and options.rounds >= _ENOUGH):
         parser.error(f"--docs is for all jobs and tools, in at least {_ENOUGH} rounds")
     adopt_orphans()
+    if os.getloadavg()[0] > _BUSY:
+        _tell("this machine is busy: who has more processes gets more of it; trust CPU time only")
     with _directory(options.work) as directory:
         found = _measured(Path(directory), options)
     if options.svg:

@@ -76,6 +76,9 @@ class Workshop:
     @cached_property
     def environ(self) -> dict[str, str]:
         """The variables of every measured command."""
+        # Of its own: pytest removes there what earlier runs have left, whoever's they were.
+        temporary = self.root / "tmp"
+        temporary.mkdir(exist_ok=True)
         kept = {k: v for k, v in os.environ.items() if not k.startswith(_UNTOLD)}
         told = {
             "PATH": os.pathsep.join([str(Path(self.uv).parent), kept.get("PATH", os.defpath)]),
@@ -88,6 +91,7 @@ class Workshop:
             "XDG_CACHE_HOME": str(self.root / "cache" / "xdg"),
             "XDG_DATA_HOME": str(self.root / "cache" / "data"),
             "XDG_CONFIG_HOME": str(self.root / "cache" / "config"),
+            "TMPDIR": str(temporary),
             "HATCH_ENV_TYPE_VIRTUAL_UV_PATH": self.uv,
             "NO_COLOR": "1",
         }
