@@ -116,7 +116,7 @@ _NOTHING = re.compile(
 )
 _OFFLINE = re.compile(r"network was disabled|etwork connectivity is disabled|^offline: ", re.M)
 _NOT_CACHED = re.compile(
-    r"Because (\S+) was not found in the cache"
+    r"Because (\S+) (?:was not found in the cache|needs to be downloaded)"
     r"|Failed to download(?: and build)? `([^`]+)`(?:\n +cause: .*)*etwork connectivity is disabled"
     r"|^offline: GatewayError: no usable repodata cache for (\S+)"
     r"|^offline: InstallerError: failed to fetch (\S+)",

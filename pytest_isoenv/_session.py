@@ -48,8 +48,9 @@ _PATIENCE = 0.3
 _TIMEOUT = "+ Timeout +"
 # Events that count also when they come while the run is being ended.
 _SAID = frozenset({"test", "lost", "warning", "header", "words"})
-# From how many environments on a process that forks pays for itself.
-_WORTH_A_FORK = 2
+# From how many environments on a process that forks pays for itself: two that start afresh, each on
+# a processor of its own, are there as soon as it is.
+_WORTH_A_FORK = 3
 
 
 class Conductor:

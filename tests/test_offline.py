@@ -158,6 +158,8 @@ def test_what_was_never_resolved_is_resolved_from_what_was_downloaded_but_not_ke
     """An index may know better, and is asked when it can be."""
     host.environment("lib==1.0")
     assert host.environment(deps=["lib"], offline=True).packages["lib"] == "1.0"
+    with pytest.raises(ResolutionError, match=r"not in the installer's cache: lib==2\.0"):
+        host.environment("lib==2.0", offline=True)
     assert host.environment(deps=["lib"]).packages["lib"] == "2.0"
     assert host.environment(deps=["lib"], offline=True).packages["lib"] == "2.0"
 

@@ -53,9 +53,16 @@ def test_the_documentation_lists_exactly_what_is_passed_without_being_named():
 def test_the_documentation_lists_exactly_what_an_installer_sees():
     not_seen = {"UV_RESOLUTION", "PIP_PRE"}
     prefixes = set(_variables.INSTALLER_PREFIXES)
-    ours = set(_settings.gather(VARIABLES.parent, offline=True).network_environ)
-    expected = _variables.FOR_INSTALLERS | not_seen | prefixes | ours
+    expected = _variables.FOR_INSTALLERS | not_seen | prefixes
     assert named(section("What an installer sees")) == expected
+
+
+def test_the_documentation_lists_exactly_what_an_installer_is_told(monkeypatch):
+    for name in ("UV_HTTP_RETRIES", "PIP_RETRIES"):
+        monkeypatch.delenv(name, raising=False)
+    told = _settings.gather(VARIABLES.parent, offline=True).network_environ
+    at_first = _settings.gather(VARIABLES.parent).first_try
+    assert named(section("What an installer is told")) == told.keys() | at_first.keys()
 
 
 TEST = """
@@ -91,11 +98,15 @@ def test_what_the_fixture_gives(isoenv):
 """
 
 
+@pytest.mark.parametrize("fork", ["false", "true"])
 def test_an_environment_sees_what_is_passed_to_it_and_its_key_does_not_change(
-    pytester, run, monkeypatch
+    fork, pytester, run, monkeypatch
 ):
     for name in ("SERVICE_TOKEN", "AWS_REGION"):
         monkeypatch.setenv(name, "x")
+    pytester.path.joinpath("isoenv.yaml").write_text(
+        f"environments: {{base: {{fork-worker: {fork}}}}}"
+    )
     pytester.makepyfile(test_it=TEST)
     outcome = run("-rA")
     outcome.assert_outcomes(passed=4)

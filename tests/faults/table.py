@@ -40,7 +40,7 @@ def text(outcomes: list[Outcome]) -> str:
     wrong = sum(bool(outcome.wrong) for outcome in outcomes)
     lines += [
         "",
-        f"{len(points)} points, {len(outcomes)} faults, {wrong} of them with a wrong end.",
+        f"{len(outcomes)} faults at {len(points)} points, {wrong} with a wrong end.",
     ]
     return "\n".join(lines)
 
