@@ -50,7 +50,7 @@ _UNEQUAL = {
     r"\b\d+\.\d\ds\b( \([\d:]+\))?": "N.NNs",
     r"/[^\s'\"]*/pytest-\d+(/isoenv-[^/\s'\"]*)?": "<basetemp>",
     r"[^\s'\"]*/site-packages/": "<site-packages>/",
-    r"(?m)^(platform|plugins:|isoenv:|here: Python|  key |  packages ).*\n": "",
+    r"(?m)^(platform|plugins:|isoenv:|here: Python|  key |  packages |  resolved ).*\n": "",
     r"(?m)^collecting \.\.\. (isoenv: building .*\n)?": "",
     r"(?m)^=+ environments =+\n": "",
     # Where pytest 9.2 says this depends on what was recorded then, also outside of any report.

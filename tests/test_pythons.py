@@ -148,7 +148,7 @@ def test_an_interpreter_that_was_replaced_or_removed_is_noticed(pytester, run, o
     again = run()
     again.assert_outcomes(passed=1)
     assert again.environments["there"]["provisioned"] == "built"
-    again.stdout.fnmatch_lines(["*rebuilding there: it was broken: its interpreter * was replaced"])
+    again.stdout.fnmatch_lines(["*rebuilding there: *its interpreter * was replaced*"])
     assert run().environments["there"]["provisioned"] == "cached"
     planted.unlink()
     gone = run()
