@@ -46,6 +46,7 @@ def contexts(pytester):
         return {context for (context,) in data.execute("select context from context")}
 
 
+@pytest.mark.slow
 def test_each_process_of_a_test_adds_its_lines(pytester, wheels):
     pytest.importorskip("pytest_cov")
     repack(importlib.metadata.distribution("coverage"), wheels)

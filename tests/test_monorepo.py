@@ -158,7 +158,7 @@ def test_a_lock_no_longer_fits_when_a_neighbour_asks_for_more(workspace):
     assert f"no longer fits 'it' ({change})" in str(caught.value)
 
 
-@pytest.mark.parametrize("backend", ["uv", "venv"])
+@pytest.mark.parametrize("backend", ["uv", pytest.param("venv", marks=pytest.mark.slow)])
 def test_paths_in_a_requirements_file_start_at_the_rootdir(environment, workspace, backend):
     (workspace / "packages" / "app" / "all.txt").write_text("./packages/core\n")
     found = environment(project="none", requirements="all.txt", backend=backend)

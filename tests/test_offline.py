@@ -112,7 +112,7 @@ def commands(monkeypatch):
 # What is there
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", ["uv", pytest.param("venv", marks=pytest.mark.slow)])
 def test_what_was_resolved_is_built_from_what_was_downloaded(backend, host):
     """With the option, and then without it where nobody answers."""
     there = host.environment("needs-lib==1.0", backend=backend)
@@ -276,6 +276,7 @@ def channel(tmp_path):
         server.shutdown()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("rattler") is None, reason="needs py-rattler")
 def test_packages_of_conda_come_from_what_was_downloaded(channel, host, tmp_path, monkeypatch):
     url, asked = channel

@@ -63,7 +63,7 @@ def own(environment):
     return sorted(p.name for p in environment.path.glob("lib/python*/site-packages/*.dist-info"))
 
 
-@pytest.mark.parametrize("backend", ["uv", "venv"])
+@pytest.mark.parametrize("backend", ["uv", pytest.param("venv", marks=pytest.mark.slow)])
 def test_pytest_lies_beneath_and_all_that_is_asked_of_it_is_as_if_it_did_not(
     managed, backend, tmp_path
 ):
