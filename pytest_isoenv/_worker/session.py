@@ -154,6 +154,12 @@ class _Statuses:
         self._named: dict[int, Any] = {}
         self._without_plugins: Any = None
 
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_finish(self, session: Any) -> None:
+        """Every plugin is there. Where none has a name for an outcome, nobody needs to listen."""
+        if _only_pytest_has(session.config.hook.pytest_report_teststatus, self):
+            session.config.pluginmanager.unregister(self)
+
     @pytest.hookimpl(hookwrapper=True)
     def pytest_report_teststatus(self, report: Any) -> Generator[None, Any, None]:
         outcome = yield
@@ -162,9 +168,11 @@ class _Statuses:
     def added(self, config: Any, report: Any, data: dict[str, Any]) -> dict[str, Any]:
         """The data of a report, with what it is called if pytest would call it otherwise."""
         status = self._named.pop(id(report), None)
+        if status is None:
+            return data
         if self._without_plugins is None:
             self._without_plugins = self._of_pytest(config)
-        if status is None or status == self._without_plugins(report=report, config=config):
+        if status == self._without_plugins(report=report, config=config):
             return data
         return {**data, "$status": tuple(status)}
 
@@ -181,6 +189,12 @@ def _module_of(plugin: Any) -> str:
 
 def _is_foreign(plugin: Any) -> bool:
     return not _module_of(plugin).startswith("_pytest.")
+
+
+def _only_pytest_has(hook: Any, *ours: Any) -> bool:
+    """Whether no plugin beside pytest's own, and ours, implements a hook."""
+    plugins = [call.plugin for call in hook.get_hookimpls() if call.plugin not in ours]
+    return not any(map(_is_foreign, plugins))
 
 
 class SessionPlugin:
