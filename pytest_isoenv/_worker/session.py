@@ -29,6 +29,10 @@ _exit = os._exit
 _HOST_PLUGIN = ("isoenv", "pytest_isoenv.plugin")
 # What we add to the data of reports.
 _OURS = ("$words", "$status", "$writes", "_pdbshown")
+# What every report has, and nothing else if nobody has added anything; older pytests have less.
+_COMMON = vars(pytest.TestReport("", ("", 0, ""), {}, "passed", None, "call")).keys()
+# What a brief one says; the rest goes without saying.
+_SAID = tuple(name for name in ("when", "duration", "start", "stop") if name in _COMMON)
 
 
 def _has_plugin(name: str) -> bool:
@@ -125,15 +129,16 @@ class _Words:
 class _JUnitReport:
     """Passes on what fixtures add to a JUnit report that the host writes."""
 
-    def __init__(self, host: Any, family: str) -> None:
+    def __init__(self, host: Any, family: str, called: Callable[[str], str]) -> None:
         self.family = family
         self._host = host
+        self._called = called
 
     def add_global_property(self, name: str, value: Any) -> None:
         self._host.send({"kind": "suite property", "name": name, "value": str(value)})
 
     def node_reporter(self, nodeid: str) -> Any:
-        return _JUnitCase(self._host, nodeid)
+        return _JUnitCase(self._host, self._called(nodeid))
 
 
 class _JUnitCase:
@@ -197,6 +202,19 @@ def _only_pytest_has(hook: Any, *ours: Any) -> bool:
     return not any(map(_is_foreign, plugins))
 
 
+def _has_nothing_to_say(report: Any) -> bool:
+    """Whether it is a test's that has passed, and nobody has added anything."""
+    said = vars(report)
+    return (
+        type(report) is pytest.TestReport
+        and said["outcome"] == "passed"
+        and said["longrepr"] is None
+        and not said["sections"]
+        and not said["user_properties"]
+        and said.keys() == _COMMON
+    )
+
+
 class SessionPlugin:
     """Makes the session run what the host asks for, and sends what happens."""
 
@@ -211,6 +229,8 @@ class SessionPlugin:
         self._statuses = _Statuses()
         self._keys: dict[Any, list[str]] = {}
         self._running = ""
+        self._may_be_brief = False
+        self._names: tuple[str, ...] = ()
         self._told: dict[str, Any] | None = None
         self._tried: dict[str, Any] | None = None
         self._deselected: list[Any] = []
@@ -285,7 +305,7 @@ class SessionPlugin:
             from _pytest.junitxml import xml_key
         except ImportError:  # it has moved: these two fixtures then do nothing, as without a report
             return
-        report = _JUnitReport(self._host, self._request["junit_family"])
+        report = _JUnitReport(self._host, self._request["junit_family"], self._called)
         config.stash[xml_key] = report
         # pytest takes it for a plugin of its own, which it removes when the session is over.
         config.pluginmanager.register(report, "isoenv-junit")
@@ -371,6 +391,10 @@ class SessionPlugin:
             option, failed = self._config.option, self._session.testsfailed
             option.maxfail = min(option.maxfail or failed + most, failed + most)
 
+    def pytest_collection_finish(self, session: Any) -> None:
+        """Every plugin is there; where none adds to what is sent of reports, that can be brief."""
+        self._may_be_brief = _only_pytest_has(session.config.hook.pytest_report_to_serializable)
+
     def pytest_deselected(self, items: list[Any]) -> None:
         """What conftest.py files and plugins leave out here counts as left out."""
         self._deselected += items
@@ -435,6 +459,10 @@ class SessionPlugin:
             self._keys[item] = later
         return self._running
 
+    def _called(self, nodeid: str) -> str:
+        """What the host calls the running test."""
+        return self._running or nodeid
+
     def end(self) -> None:
         """The test has been tried for the last time."""
         self._running = ""
@@ -452,7 +480,7 @@ class SessionPlugin:
         """Log what another process of this session has told of one try at a test."""
         item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
         for data in reports:
-            report = None if "$writes" in data else self._rebuilt(data)
+            report = None if "$writes" in data else self._rebuilt(item, data)
             if report is None:  # nobody here could do anything with it, but the host may
                 self._reports.append((None, data))
                 continue
@@ -468,9 +496,14 @@ class SessionPlugin:
         item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
         self._running, self._tried = "", None
 
-    def _rebuilt(self, data: dict[str, Any]) -> Any:
+    def _rebuilt(self, item: Any, data: dict[str, Any]) -> Any:
         hook = self._config.hook.pytest_report_from_serializable
         plain = {key: value for key, value in data.items() if key not in _OURS}
+        if "outcome" not in data:
+            plain["keywords"] = dict.fromkeys(data["keywords"], 1)
+            return pytest.TestReport(
+                item.nodeid, item.location, outcome="passed", longrepr=None, **plain
+            )
         if isinstance(data.get("longrepr"), dict):
             plain["longrepr"] = copy.deepcopy(data["longrepr"])  # pytest would change it
         return hook(config=self._config, data=plain)
@@ -486,7 +519,7 @@ class SessionPlugin:
     def _keep_reports(self, nodeid: str) -> None:
         kept, self._reports = self._reports, []
         reports = [self._last_said(report, data) for report, data in kept]
-        self._tried = {"kind": "test", "id": self._running or nodeid, "reports": reports}
+        self._tried = {"kind": "test", "id": self._called(nodeid), "reports": reports}
 
     def _last_said(self, report: Any, data: dict[str, Any]) -> dict[str, Any]:
         """The data of a report, with what plugins have said of it since it was logged."""
@@ -502,6 +535,8 @@ class SessionPlugin:
             self._host.send({**tried, "over": over})
 
     def _serialized(self, report: Any) -> Any:
+        if self._may_be_brief and _has_nothing_to_say(report):
+            return self._brief(report)
         hook = self._config.hook.pytest_report_to_serializable
         data = hook(config=self._config, report=report)
         if data is None:
@@ -509,6 +544,15 @@ class SessionPlugin:
         longrepr = report.longrepr
         if hasattr(longrepr, "toterminal") and not hasattr(longrepr, "reprtraceback"):
             data["$words"] = self._shown(longrepr)  # sent as text, but it is no text
+        return data
+
+    def _brief(self, report: Any) -> dict[str, Any]:
+        """The data of a report that needs no more; the host knows the rest."""
+        names = tuple(report.keywords)
+        if names != self._names:  # else the same object, which is sent once
+            self._names = names
+        data: dict[str, Any] = {name: getattr(report, name) for name in _SAID}
+        data["keywords"] = self._names
         return data
 
     def _shown(self, longrepr: Any) -> str:
