@@ -18,6 +18,7 @@ from pytest_isoenv._interrupts import obey_the_others
 from pytest_isoenv._jobs import Job
 from pytest_isoenv._provision import Provisioner
 from pytest_isoenv._proxies import Tree, arguments_for, collect_reports
+from pytest_isoenv._reports import module_of
 from pytest_isoenv._requests import Request, requested
 from pytest_isoenv._select import Selector, request_of, tell_apart
 from pytest_isoenv._session import Conductor
@@ -112,7 +113,7 @@ class Run:
         assert self._conductor is not None
         found = [job.found for job in self._conductor.jobs if job.found is not None]
         there = set.intersection(*(set(event["plugins"]) for event in found)) if found else set()
-        done = [p for p in self._config.pluginmanager.get_plugins() if _module_of(p) in there]
+        done = [p for p in self._config.pluginmanager.get_plugins() if module_of(p) in there]
         name = "pytest_collection_modifyitems"
         hook = self._config.pluginmanager.subset_hook_caller(name, done)
         hook(session=session, config=self._config, items=session.items)
@@ -356,10 +357,6 @@ class Run:
         if self._disobey is not None:
             self._disobey()
             self._disobey = None
-
-
-def _module_of(plugin: object) -> str:
-    return getattr(plugin, "__name__", None) or type(plugin).__module__
 
 
 def _forget(path: Path) -> None:
