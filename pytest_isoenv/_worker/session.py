@@ -19,7 +19,7 @@ import os
 import shlex
 from collections.abc import Callable, Generator
 from importlib.metadata import entry_points
-from typing import Any
+from typing import Any, Tuple
 
 import pytest
 
@@ -29,10 +29,10 @@ _exit = os._exit
 _HOST_PLUGIN = ("isoenv", "pytest_isoenv.plugin")
 # What we add to the data of reports.
 _OURS = ("$words", "$status", "$writes", "_pdbshown")
-# What every report has, and nothing else if nobody has added anything; older pytests have less.
-_COMMON = vars(pytest.TestReport("", ("", 0, ""), {}, "passed", None, "call")).keys()
-# What a brief one says; the rest goes without saying.
-_SAID = tuple(name for name in ("when", "duration", "start", "stop") if name in _COMMON)
+# A node's type, its name, if it is a directory its path, and if they are shown its docs.
+_Node = Tuple[str, str, str, str]
+# What a brief report says, where this pytest has it; the rest goes without saying.
+_SAID = ("when", "duration", "start", "stop")
 
 
 def _has_plugin(name: str) -> bool:
@@ -76,18 +76,34 @@ class _Marks:
         return self._numbers[id(mark)]
 
 
-def _described(key: str, item: Any, marks: _Marks, docs: bool) -> dict[str, Any]:
-    """What the host needs to know of an item to select, order and show it."""
-    return {
-        "id": item.nodeid,
-        "key": key,
-        "path": str(item.path),
-        "location": item.location,
-        "chain": [_node(node, docs) for node in item.listchain()[1:]],
-        "marks": [marks.number(mark) for mark in item.iter_markers()],
-        "environments": _closest_env_marks(item),
-        "keywords": _keywords(item),
-    }
+class _Descriptions:
+    """What the host needs to know of items to select, order and show them."""
+
+    def __init__(self, docs: bool) -> None:
+        self.marks = _Marks()
+        self._docs = docs
+        self._chains: dict[Any, tuple[_Node, ...]] = {}
+
+    def of(self, key: str, item: Any) -> dict[str, Any]:
+        """The description of one item."""
+        return {
+            "id": item.nodeid,
+            "key": key,
+            "path": str(item.path),
+            "location": item.location,
+            "chain": (*self._down_to(item.parent), _node(item, self._docs)),
+            "marks": [self.marks.number(mark) for mark in item.iter_markers()],
+            "environments": _closest_env_marks(item),
+            "keywords": _keywords(item),
+        }
+
+    def _down_to(self, node: Any) -> tuple[_Node, ...]:
+        """The nodes below the session, down to this one; what items share is sent once."""
+        if node.parent is None:
+            return ()
+        if node not in self._chains:
+            self._chains[node] = (*self._down_to(node.parent), _node(node, self._docs))
+        return self._chains[node]
 
 
 def _keywords(item: Any) -> list[str]:
@@ -101,8 +117,8 @@ def _keywords(item: Any) -> list[str]:
     return sorted(names - {node.name for node in item.listchain()})
 
 
-def _node(node: Any, docs: bool) -> tuple[str, str, str, str]:
-    """A node's type, its name, if it is a directory its path, and if they are shown its docs."""
+def _node(node: Any, docs: bool) -> _Node:
+    """What a node is to the host."""
     directory = hasattr(pytest, "Directory") and isinstance(node, pytest.Directory)
     doc = inspect.getdoc(getattr(node, "obj", None)) if docs and hasattr(node, "obj") else ""
     return type(node).__name__, node.name, str(node.path) if directory else "", doc or ""
@@ -202,17 +218,36 @@ def _only_pytest_has(hook: Any, *ours: Any) -> bool:
     return not any(map(_is_foreign, plugins))
 
 
-def _has_nothing_to_say(report: Any) -> bool:
-    """Whether it is a test's that has passed, and nobody has added anything."""
-    said = vars(report)
-    return (
-        type(report) is pytest.TestReport
-        and said["outcome"] == "passed"
-        and said["longrepr"] is None
-        and not said["sections"]
-        and not said["user_properties"]
-        and said.keys() == _COMMON
-    )
+class _Brief:
+    """What is sent of the report of a test that has passed, if nobody has added anything."""
+
+    def __init__(self) -> None:
+        usual = pytest.TestReport("", ("", 0, ""), {}, "passed", None, "call")
+        self._usual = vars(usual).keys()
+        self._said = [name for name in _SAID if name in self._usual]
+        self._names: tuple[str, ...] = ()
+
+    def does_for(self, report: Any) -> bool:
+        """Whether the host knows the rest."""
+        if type(report) is not pytest.TestReport:
+            return False
+        said = vars(report)
+        return (
+            said["outcome"] == "passed"
+            and said["longrepr"] is None
+            and not said["sections"]
+            and not said["user_properties"]
+            and said.keys() == self._usual
+        )
+
+    def of(self, report: Any) -> dict[str, Any]:
+        """The data that is sent."""
+        names = tuple(report.keywords)
+        if names != self._names:  # else the same object, which is sent once
+            self._names = names
+        data: dict[str, Any] = {name: getattr(report, name) for name in self._said}
+        data["keywords"] = self._names
+        return data
 
 
 class SessionPlugin:
@@ -229,8 +264,7 @@ class SessionPlugin:
         self._statuses = _Statuses()
         self._keys: dict[Any, list[str]] = {}
         self._running = ""
-        self._may_be_brief = False
-        self._names: tuple[str, ...] = ()
+        self._brief: _Brief | None = None
         self._told: dict[str, Any] | None = None
         self._tried: dict[str, Any] | None = None
         self._deselected: list[Any] = []
@@ -372,14 +406,13 @@ class SessionPlugin:
         return sorted({_module_of(plugin) for plugin in plugins if _is_foreign(plugin)})
 
     def _found(self, here: dict[str, Any]) -> dict[str, Any]:
-        docs = self._request["docs"]
-        marks = _Marks()
+        descriptions = _Descriptions(self._request["docs"])
         gone = _keyed(self._deselected)
         return {
             "kind": "items",
-            "items": [_described(key, item, marks, docs) for key, item in here.items()],
-            "deselected": [_described(key, item, marks, docs) for key, item in gone.items()],
-            "marks": marks.told,
+            "items": [descriptions.of(key, item) for key, item in here.items()],
+            "deselected": [descriptions.of(key, item) for key, item in gone.items()],
+            "marks": descriptions.marks.told,
             "markers": self._config.getini("markers"),
             "plugins": self._plugins(),
         }
@@ -393,7 +426,8 @@ class SessionPlugin:
 
     def pytest_collection_finish(self, session: Any) -> None:
         """Every plugin is there; where none adds to what is sent of reports, that can be brief."""
-        self._may_be_brief = _only_pytest_has(session.config.hook.pytest_report_to_serializable)
+        if _only_pytest_has(session.config.hook.pytest_report_to_serializable):
+            self._brief = _Brief()
 
     def pytest_deselected(self, items: list[Any]) -> None:
         """What conftest.py files and plugins leave out here counts as left out."""
@@ -535,8 +569,8 @@ class SessionPlugin:
             self._host.send({**tried, "over": over})
 
     def _serialized(self, report: Any) -> Any:
-        if self._may_be_brief and _has_nothing_to_say(report):
-            return self._brief(report)
+        if self._brief is not None and self._brief.does_for(report):
+            return self._brief.of(report)
         hook = self._config.hook.pytest_report_to_serializable
         data = hook(config=self._config, report=report)
         if data is None:
@@ -544,15 +578,6 @@ class SessionPlugin:
         longrepr = report.longrepr
         if hasattr(longrepr, "toterminal") and not hasattr(longrepr, "reprtraceback"):
             data["$words"] = self._shown(longrepr)  # sent as text, but it is no text
-        return data
-
-    def _brief(self, report: Any) -> dict[str, Any]:
-        """The data of a report that needs no more; the host knows the rest."""
-        names = tuple(report.keywords)
-        if names != self._names:  # else the same object, which is sent once
-            self._names = names
-        data: dict[str, Any] = {name: getattr(report, name) for name in _SAID}
-        data["keywords"] = self._names
         return data
 
     def _shown(self, longrepr: Any) -> str:
