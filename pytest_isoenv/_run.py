@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, partial
@@ -104,6 +105,7 @@ class Run:
         session.items = self._proxies(session, jobs, "items", alone=alone)
         deselected = self._proxies(session, jobs, "deselected", alone=alone)
         self._raise_problems()
+        _leave_alone_what_is_there()
         for report in collect_reports([*session.items, *deselected]):
             self._config.hook.pytest_collectreport(report=report)
         return deselected
@@ -234,7 +236,9 @@ class Run:
             with self._step_by_step(session) if steps else self._side_by_side(session):
                 yield
         finally:
-            if not self._config.option.in_env:
+            if self._config.option.in_env:
+                _leave_alone_what_is_there()
+            else:
                 here = (item for item in session.items if request_of(item) is None)
                 _neighbours.hold_back(self._config, here)
 
@@ -357,6 +361,14 @@ class Run:
         if self._disobey is not None:
             self._disobey()
             self._disobey = None
+
+
+def _leave_alone_what_is_there() -> None:
+    """Items and reports stay to the end: the garbage collector need not look at them each time.
+
+    Only for a process in which no test runs; one could tell.
+    """
+    gc.freeze()
 
 
 def _forget(path: Path) -> None:
