@@ -103,6 +103,8 @@ class Worker:
         self._deliver = deliver
         self._steps = steps
         self._ending = threading.Lock()
+        self._reaper: threading.Thread | None = None
+        self._gone = threading.Event()
         self.over = threading.Event()
         self.paused = threading.Event()
         self.awaits_selection = False
@@ -147,11 +149,13 @@ class Worker:
             self.over.set()
             raise WorkerError(self._environment.name, self.ending(), self.last_words()) from error
         self._channel.setcallback(self._receive, endmarker=None)
-        threading.Thread(target=self._reap, name="isoenv-reaper", daemon=True).start()
+        self._reaper = threading.Thread(target=self._reap, name="isoenv-reaper", daemon=True)
+        self._reaper.start()
 
     def _reap(self) -> None:
         """A process that has gone is over, even where a child of its holds its connection open."""
         self._popen.wait()
+        self._gone.set()
         if not self.over.wait(_LAG):
             kill_group(self._popen)
             if not self.over.wait(_LAG):
@@ -284,7 +288,9 @@ class Worker:
 
     def wait(self, timeout: float | None) -> bool:
         """Wait (seconds) until the process has gone; whether it has."""
-        return has_gone(self._popen, timeout)
+        if self._reaper is None:
+            return has_gone(self._popen, timeout)
+        return self._gone.wait(timeout)  # the reaper knows at once; others would have to poll
 
     def let_go(self) -> None:
         """Tell the process that nothing more will come, so that it exits."""

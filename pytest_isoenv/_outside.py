@@ -6,12 +6,12 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from packaging.pylock import Package
 from packaging.requirements import Requirement
 
 from pytest_isoenv._reading import UnreadableError, read_toml
+from pytest_isoenv._urls import path_of
 from pytest_isoenv.pinned import parse_pylock
 from pytest_isoenv.spec import EnvSpec, is_path
 
@@ -57,7 +57,7 @@ def _places(package: Package) -> Iterator[str]:
 
 def _file_of(url: str | None) -> str | None:
     parts = urlsplit(url or "")
-    return url2pathname(parts.path) if parts.scheme == "file" else None
+    return path_of(parts.path) if parts.scheme == "file" else None
 
 
 def _subdirectories(package: Package) -> Iterator[str]:

@@ -87,6 +87,7 @@ class Tree:
     def __init__(self, root: pytest.Session | pytest.Module) -> None:
         self._root = root
         self._nodes: dict[tuple[_Node, ...], ProxyNode | ProxyDirectory] = {}
+        self._paths: dict[str, Path] = {}
         self.children: list[pytest.Item | pytest.Collector] = []
 
     def item(self, data: Mapping[str, Any], request: Request | None, *, alone: bool) -> ProxyItem:
@@ -98,7 +99,7 @@ class Tree:
         item: ProxyItem = ProxyItem.from_parent(parent, name=shown, nodeid=nodeid)
         item.kind = kind
         _document(item, doc)
-        item.path = Path(data["path"])
+        item.path = self._path(data["path"])
         path, line, domain = data["location"]
         item.shown = (path, line, _with_name(domain, name, shown))
         item.own_markers = [mark for mark in data["marks"] if mark.name != MARK]
@@ -108,6 +109,12 @@ class Tree:
             place(item, request, data["key"])
         self._below(parent).append(item)
         return item
+
+    def _path(self, text: str) -> Path:
+        """One for all items of a file."""
+        if text not in self._paths:
+            self._paths[text] = Path(text)
+        return self._paths[text]
 
     def has_place_for(self, data: Mapping[str, Any]) -> bool:
         """Whether an item belongs here: a module's doctests are collected as a module of theirs."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import pytest
 from _pytest.junitxml import xml_key
 
-from pytest_isoenv._reports import rebuild, rebuild_collection
+from pytest_isoenv._reports import Reports, only_pytest_has, rebuild_collection
 from pytest_isoenv._select import id_there
 from pytest_isoenv._summary import Record
 
@@ -32,6 +33,7 @@ class Relay:
         already_warned: Warned,
     ) -> None:
         self._config = config
+        self._reports = Reports(config)
         self._already_warned = already_warned
         self._xml_attributes: list[tuple[str, str, str]] = []
         self._names = {id_there(item): item.nodeid for item in items}
@@ -46,25 +48,36 @@ class Relay:
             return
         if event["over"]:
             del self.waiting[event["id"]]
-        item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        hook = item.ihook
+        hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
         for data in event["reports"]:
             if "$writes" in data:
                 self._config.get_terminal_writer().write(data["$writes"])
                 continue
-            here = {"nodeid": item.nodeid, "location": item.location}
-            report = rebuild(self._config, {**data, **here})
+            report = self._reports.rebuild(item, data)
             if report is not None:
-                self._add_xml_attributes(data["nodeid"], report)
-                self._log(item, report)
-        item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+                self._add_xml_attributes(event["id"], report)
+                self._log(hook, report)
+        hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
 
-    def _log(self, item: pytest.Item, report: pytest.TestReport) -> None:
+    def _log(self, hook: Any, report: pytest.TestReport) -> None:
         report.user_properties = [
             *((name, value) for name, value in report.user_properties),
             (PROPERTY, self._name),
         ]
-        self._record.count(self._config, report)
-        item.ihook.pytest_runtest_logreport(report=report)
+        self._record.count(report.nodeid, self._category(report))
+        hook.pytest_runtest_logreport(report=report)
+
+    def _category(self, report: pytest.TestReport) -> str:
+        """What pytest counts a report among; its terminal asks all plugins, too."""
+        if self._only_pytest_names and _is_usual(report):
+            return "passed" if report.when == "call" else ""
+        hook = self._config.hook.pytest_report_teststatus
+        return str(hook(report=report, config=self._config)[0])
+
+    @cached_property
+    def _only_pytest_names(self) -> bool:
+        return only_pytest_has(self._config, "pytest_report_teststatus")
 
     def _add_xml_attributes(self, nodeid: str, report: pytest.TestReport) -> None:
         junit = self._config.stash.get(xml_key, None)
@@ -116,7 +129,7 @@ class Relay:
         if outcome == "skipped" and isinstance(longrepr, str):
             longrepr = (str(item.path), (item.location[1] or 0) + 1, f"Skipped: {longrepr}")
         item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-        self._log(item, _report(item, outcome, longrepr, when, sections))
+        self._log(item.ihook, _report(item, outcome, longrepr, when, sections))
         item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
 
     def warning(self, event: Mapping[str, Any]) -> None:
@@ -158,7 +171,7 @@ class Relay:
     def late_teardown(self, item: pytest.Item, text: str) -> None:
         """Fixtures of earlier tests were torn down after their last test was reported."""
         text = f"fixtures of earlier tests in environment {self._name!r}, torn down late:\n{text}"
-        self._log(item, _report(item, "failed", text, "teardown"))
+        self._log(item.ihook, _report(item, "failed", text, "teardown"))
 
     def suite_property(self, name: str, value: str) -> None:
         """``record_testsuite_property`` was used there."""
@@ -169,6 +182,12 @@ class Relay:
     def xml_attribute(self, nodeid: str, name: str, value: str) -> None:
         """``record_xml_attribute`` was used there, by a test whose reports follow."""
         self._xml_attributes.append((nodeid, name, value))
+
+
+def _is_usual(report: pytest.TestReport) -> bool:
+    """Whether a test has passed as most do: what is special is an attribute of its own."""
+    special = hasattr(report, "wasxfail") or hasattr(report, "environment_status")
+    return type(report) is pytest.TestReport and report.passed and not special
 
 
 def _report(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import pytest
@@ -32,8 +33,45 @@ def rebuild_collection(data: Mapping[str, Any]) -> pytest.CollectReport:
     return report
 
 
-def rebuild(config: pytest.Config, data: Mapping[str, Any]) -> pytest.TestReport | None:
-    """The report that ``data`` describes; None for one that the host has no use for."""
+def only_pytest_has(config: pytest.Config, hook: str) -> bool:
+    """Whether no plugin beside pytest's own, and this one, implements a hook."""
+    plugins = [call.plugin for call in getattr(config.hook, hook).get_hookimpls()]
+    return all(module_of(plugin).startswith(_PYTEST_OR_OURS) for plugin in plugins)
+
+
+def module_of(plugin: object) -> str:
+    """Where a plugin is defined."""
+    return getattr(plugin, "__name__", None) or type(plugin).__module__
+
+
+# What a test's report says of one that has passed, if nobody had anything to add.
+_PASSED: Mapping[str, Any] = {"outcome": "passed", "longrepr": None}
+_PYTEST_OR_OURS = ("_pytest.", "pytest_isoenv.")
+
+
+class Reports:
+    """Rebuilds reports of tests, of which a worker sends what does not go without saying."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    @cached_property
+    def _nobody_else_rebuilds(self) -> bool:
+        return only_pytest_has(self._config, "pytest_report_from_serializable")
+
+    def rebuild(self, item: pytest.Item, data: Mapping[str, Any]) -> pytest.TestReport | None:
+        """The report on an item that ``data`` describes; None for one that the host cannot use."""
+        here = {"nodeid": item.nodeid, "location": item.location}
+        if "outcome" in data:
+            return _rebuilt(self._config, {**data, **here})
+        told = {**_PASSED, **data, **here, "keywords": dict.fromkeys(data["keywords"], 1)}
+        if self._nobody_else_rebuilds and "$status" not in data:
+            return pytest.TestReport(**told)
+        told.update({"$report_type": "TestReport", "sections": [], "user_properties": []})
+        return _rebuilt(self._config, told)
+
+
+def _rebuilt(config: pytest.Config, data: dict[str, Any]) -> pytest.TestReport | None:
     hook = config.hook.pytest_report_from_serializable
     report: Any = hook(config=config, data=dict(data))
     if report is None:

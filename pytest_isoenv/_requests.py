@@ -32,6 +32,10 @@ class Request:
     name: EnvName
     spec: EnvSpec | None
 
+    def __hash__(self) -> int:
+        """The name's alone, for it is asked of every item, and a spec has a lot to it."""
+        return hash(self.name)
+
     @property
     def id(self) -> str:
         """The variant's part of a node id."""

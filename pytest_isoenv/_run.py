@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, partial
@@ -18,6 +19,7 @@ from pytest_isoenv._interrupts import obey_the_others
 from pytest_isoenv._jobs import Job
 from pytest_isoenv._provision import Provisioner
 from pytest_isoenv._proxies import Tree, arguments_for, collect_reports
+from pytest_isoenv._reports import module_of
 from pytest_isoenv._requests import Request, requested
 from pytest_isoenv._select import Selector, request_of, tell_apart
 from pytest_isoenv._session import Conductor
@@ -103,6 +105,7 @@ class Run:
         session.items = self._proxies(session, jobs, "items", alone=alone)
         deselected = self._proxies(session, jobs, "deselected", alone=alone)
         self._raise_problems()
+        _leave_alone_what_is_there()
         for report in collect_reports([*session.items, *deselected]):
             self._config.hook.pytest_collectreport(report=report)
         return deselected
@@ -112,7 +115,7 @@ class Run:
         assert self._conductor is not None
         found = [job.found for job in self._conductor.jobs if job.found is not None]
         there = set.intersection(*(set(event["plugins"]) for event in found)) if found else set()
-        done = [p for p in self._config.pluginmanager.get_plugins() if _module_of(p) in there]
+        done = [p for p in self._config.pluginmanager.get_plugins() if module_of(p) in there]
         name = "pytest_collection_modifyitems"
         hook = self._config.pluginmanager.subset_hook_caller(name, done)
         hook(session=session, config=self._config, items=session.items)
@@ -233,7 +236,9 @@ class Run:
             with self._step_by_step(session) if steps else self._side_by_side(session):
                 yield
         finally:
-            if not self._config.option.in_env:
+            if self._config.option.in_env:
+                _leave_alone_what_is_there()
+            else:
                 here = (item for item in session.items if request_of(item) is None)
                 _neighbours.hold_back(self._config, here)
 
@@ -358,8 +363,12 @@ class Run:
             self._disobey = None
 
 
-def _module_of(plugin: object) -> str:
-    return getattr(plugin, "__name__", None) or type(plugin).__module__
+def _leave_alone_what_is_there() -> None:
+    """Items and reports stay to the end: the garbage collector need not look at them each time.
+
+    Only for a process in which no test runs; one could tell.
+    """
+    gc.freeze()
 
 
 def _forget(path: Path) -> None:

@@ -8,8 +8,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from pytest_isoenv import _spans
 from pytest_isoenv._config import Declarations
 from pytest_isoenv._files import write_json
@@ -38,13 +36,13 @@ class Record:
     notes: list[str] = dataclasses.field(default_factory=list)
     words: str = ""
 
-    def count(self, config: pytest.Config, report: pytest.TestReport) -> None:
-        """Take one report of one of its tests into account."""
-        category = config.hook.pytest_report_teststatus(report=report, config=config)[0]
-        outcome = category if category in _GRAVITY else ""
-        before = self.tests.get(report.nodeid, "")
-        if outcome and (not before or _GRAVITY.index(outcome) > _GRAVITY.index(before)):
-            self.tests[report.nodeid] = outcome
+    def count(self, nodeid: str, outcome: str) -> None:
+        """Take one report of one of its tests into account, by what pytest counts it among."""
+        if outcome not in _GRAVITY:
+            return
+        before = self.tests.get(nodeid, "")
+        if not before or _GRAVITY.index(outcome) > _GRAVITY.index(before):
+            self.tests[nodeid] = outcome
 
     def note(self, text: str) -> None:
         """Remember something that the summary should say, once."""

@@ -175,6 +175,12 @@ def test_a_run_that_uses_no_environment_imports_nothing_of_ours_but_the_entry_mo
     assert "loaded: pytest_isoenv pytest_isoenv.plugin\n" in ended.stdout
 
 
+def test_a_run_that_uses_environments_imports_no_http_and_no_ssl():
+    code = "import sys, pytest_isoenv._run; print(sorted({'http', 'ssl'} & set(sys.modules)))"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout == "[]\n"
+
+
 # Effects
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import re
+import textwrap
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -243,6 +244,79 @@ def test_junit_xml_carries_the_environment_of_each_test_case(pytester, run):
         "test_it[new-b]": ["new"],
         "test_skipped": ["old"],
     }
+
+
+# What a conftest.py does with reports of tests that have passed, and what it hears on the host.
+CONFTESTS = {
+    "nothing": ("", "setup - passed, call - passed, teardown - passed"),
+    "an attribute": (
+        """
+        @pytest.hookimpl(hookwrapper=True)
+        def pytest_runtest_makereport():
+            report = (yield).get_result()
+            if report.when == "call":
+                report.mark = "liked"
+        """,
+        "setup - passed, call liked passed, teardown - passed",
+    ),
+    "a form of its own": (
+        """
+        def pytest_report_to_serializable(report):
+            return {**report._to_json(), "mark": "sent", "$report_type": "TestReport"}
+        """,
+        "setup sent passed, call sent passed, teardown sent passed",
+    ),
+    "a reader of its own": (
+        """
+        def pytest_report_from_serializable(data):
+            if data["$report_type"] == "TestReport" and data["when"] == "call":
+                return pytest.TestReport._from_json({**data, "mark": "read"})
+        """,
+        "setup - passed, call read passed, teardown - passed",
+    ),
+    "a name": (
+        """
+        def pytest_report_teststatus(report):
+            if report.when == "call":
+                return "failed", "L", "LIKED"
+        """,
+        "setup - passed, call - passed, teardown - passed",
+    ),
+}
+
+
+LISTENER = """
+    import os, pytest
+
+    def pytest_runtest_logreport(report):
+        if os.environ.get("PYTEST_ISOENV_RUN") is None:
+            mark = getattr(report, "mark", "-")
+            assert report.user_properties == [("environment", "lib-1.0")]
+            assert set(report.keywords) >= {"test_it", "env", "test_it.py"}
+            assert report.stop >= report.start > 0
+            with open("heard", "a") as file:
+                print(report.when, mark, report.outcome, file=file)
+"""
+
+
+@pytest.mark.parametrize("what", CONFTESTS)
+def test_plugins_have_their_say_on_reports_of_tests_that_have_passed(pytester, run, what):
+    code, heard = CONFTESTS[what]
+    pytester.makeconftest(textwrap.dedent(LISTENER) + textwrap.dedent(code))
+    pytester.makepyfile(
+        test_it="""
+        import pytest
+
+        @pytest.mark.env("lib==1.0")
+        def test_it(): pass
+        """
+    )
+    outcome = run()
+    assert pytester.path.joinpath("heard").read_text().splitlines() == heard.split(", ")
+    count = "1 failed" if what == "a name" else "1 passed"
+    (line,) = lines_of(outcome, "lib-1.0: ")
+    assert line.endswith(f"; {count}")
+    assert re.search(rf"=+ {count} in ", outcome.outlines[-1])
 
 
 def test_credentials_never_show(pytester, run, monkeypatch, index, own_cache):

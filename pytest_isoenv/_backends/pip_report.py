@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from packaging.pylock import Package, PackageSdist, PackageWheel
 from packaging.utils import canonicalize_name
+
+from pytest_isoenv._urls import path_of
 
 # The hashes that pip takes for safe.
 _STRONG = ("sha256", "sha384", "sha512")
@@ -70,7 +71,7 @@ def _package(item: Item, hashed: Hashed) -> Iterator[str]:
 def _place(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme == "file":
-        return f"path = {json.dumps(url2pathname(parts.path))}"
+        return f"path = {json.dumps(path_of(parts.path))}"
     return f"url = {json.dumps(parts._replace(fragment='').geturl())}"
 
 

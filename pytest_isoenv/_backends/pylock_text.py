@@ -7,11 +7,11 @@ import re
 from collections.abc import Callable, Container, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from packaging.utils import canonicalize_name
 
 from pytest_isoenv._redact import without_credentials
+from pytest_isoenv._urls import path_of
 from pytest_isoenv.pinned import parse_pylock, pylock_trees
 from pytest_isoenv.spec import Index
 
@@ -42,7 +42,7 @@ def moved(text: str, start: Path, to: Path) -> str:
         return os.path.relpath((start / path).resolve(), to.resolve()).replace(os.sep, "/")
 
     def of_url(match: re.Match[str]) -> str:
-        return f'path = "{url2pathname(urlsplit(match[1]).path)}"'
+        return f'path = "{path_of(urlsplit(match[1]).path)}"'
 
     # A file of this machine, as links to directories give it, has a path as well (PEP 751).
     return _with_paths(re.sub(r'\burl = "(file:[^"]+)"', of_url, text), relative)

@@ -19,7 +19,7 @@ import os
 import shlex
 from collections.abc import Callable, Generator
 from importlib.metadata import entry_points
-from typing import Any
+from typing import Any, Tuple
 
 import pytest
 
@@ -29,6 +29,10 @@ _exit = os._exit
 _HOST_PLUGIN = ("isoenv", "pytest_isoenv.plugin")
 # What we add to the data of reports.
 _OURS = ("$words", "$status", "$writes", "_pdbshown")
+# A node's type, its name, if it is a directory its path, and if they are shown its docs.
+_Node = Tuple[str, str, str, str]
+# What a brief report says, where this pytest has it; the rest goes without saying.
+_SAID = ("when", "duration", "start", "stop")
 
 
 def _has_plugin(name: str) -> bool:
@@ -72,18 +76,34 @@ class _Marks:
         return self._numbers[id(mark)]
 
 
-def _described(key: str, item: Any, marks: _Marks, docs: bool) -> dict[str, Any]:
-    """What the host needs to know of an item to select, order and show it."""
-    return {
-        "id": item.nodeid,
-        "key": key,
-        "path": str(item.path),
-        "location": item.location,
-        "chain": [_node(node, docs) for node in item.listchain()[1:]],
-        "marks": [marks.number(mark) for mark in item.iter_markers()],
-        "environments": _closest_env_marks(item),
-        "keywords": _keywords(item),
-    }
+class _Descriptions:
+    """What the host needs to know of items to select, order and show them."""
+
+    def __init__(self, docs: bool) -> None:
+        self.marks = _Marks()
+        self._docs = docs
+        self._chains: dict[Any, tuple[_Node, ...]] = {}
+
+    def of(self, key: str, item: Any) -> dict[str, Any]:
+        """The description of one item."""
+        return {
+            "id": item.nodeid,
+            "key": key,
+            "path": str(item.path),
+            "location": item.location,
+            "chain": (*self._down_to(item.parent), _node(item, self._docs)),
+            "marks": [self.marks.number(mark) for mark in item.iter_markers()],
+            "environments": _closest_env_marks(item),
+            "keywords": _keywords(item),
+        }
+
+    def _down_to(self, node: Any) -> tuple[_Node, ...]:
+        """The nodes below the session, down to this one; what items share is sent once."""
+        if node.parent is None:
+            return ()
+        if node not in self._chains:
+            self._chains[node] = (*self._down_to(node.parent), _node(node, self._docs))
+        return self._chains[node]
 
 
 def _keywords(item: Any) -> list[str]:
@@ -97,8 +117,8 @@ def _keywords(item: Any) -> list[str]:
     return sorted(names - {node.name for node in item.listchain()})
 
 
-def _node(node: Any, docs: bool) -> tuple[str, str, str, str]:
-    """A node's type, its name, if it is a directory its path, and if they are shown its docs."""
+def _node(node: Any, docs: bool) -> _Node:
+    """What a node is to the host."""
     directory = hasattr(pytest, "Directory") and isinstance(node, pytest.Directory)
     doc = inspect.getdoc(getattr(node, "obj", None)) if docs and hasattr(node, "obj") else ""
     return type(node).__name__, node.name, str(node.path) if directory else "", doc or ""
@@ -125,15 +145,16 @@ class _Words:
 class _JUnitReport:
     """Passes on what fixtures add to a JUnit report that the host writes."""
 
-    def __init__(self, host: Any, family: str) -> None:
+    def __init__(self, host: Any, family: str, called: Callable[[str], str]) -> None:
         self.family = family
         self._host = host
+        self._called = called
 
     def add_global_property(self, name: str, value: Any) -> None:
         self._host.send({"kind": "suite property", "name": name, "value": str(value)})
 
     def node_reporter(self, nodeid: str) -> Any:
-        return _JUnitCase(self._host, nodeid)
+        return _JUnitCase(self._host, self._called(nodeid))
 
 
 class _JUnitCase:
@@ -154,6 +175,12 @@ class _Statuses:
         self._named: dict[int, Any] = {}
         self._without_plugins: Any = None
 
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_finish(self, session: Any) -> None:
+        """Every plugin is there. Where none has a name for an outcome, nobody needs to listen."""
+        if _only_pytest_has(session.config.hook.pytest_report_teststatus, self):
+            session.config.pluginmanager.unregister(self)
+
     @pytest.hookimpl(hookwrapper=True)
     def pytest_report_teststatus(self, report: Any) -> Generator[None, Any, None]:
         outcome = yield
@@ -162,9 +189,11 @@ class _Statuses:
     def added(self, config: Any, report: Any, data: dict[str, Any]) -> dict[str, Any]:
         """The data of a report, with what it is called if pytest would call it otherwise."""
         status = self._named.pop(id(report), None)
+        if status is None:
+            return data
         if self._without_plugins is None:
             self._without_plugins = self._of_pytest(config)
-        if status is None or status == self._without_plugins(report=report, config=config):
+        if status == self._without_plugins(report=report, config=config):
             return data
         return {**data, "$status": tuple(status)}
 
@@ -183,6 +212,44 @@ def _is_foreign(plugin: Any) -> bool:
     return not _module_of(plugin).startswith("_pytest.")
 
 
+def _only_pytest_has(hook: Any, *ours: Any) -> bool:
+    """Whether no plugin beside pytest's own, and ours, implements a hook."""
+    plugins = [call.plugin for call in hook.get_hookimpls() if call.plugin not in ours]
+    return not any(map(_is_foreign, plugins))
+
+
+class _Brief:
+    """What is sent of the report of a test that has passed, if nobody has added anything."""
+
+    def __init__(self) -> None:
+        usual = pytest.TestReport("", ("", 0, ""), {}, "passed", None, "call")
+        self._usual = vars(usual).keys()
+        self._said = [name for name in _SAID if name in self._usual]
+        self._names: tuple[str, ...] = ()
+
+    def does_for(self, report: Any) -> bool:
+        """Whether the host knows the rest."""
+        if type(report) is not pytest.TestReport:
+            return False
+        said = vars(report)
+        return (
+            said["outcome"] == "passed"
+            and said["longrepr"] is None
+            and not said["sections"]
+            and not said["user_properties"]
+            and said.keys() == self._usual
+        )
+
+    def of(self, report: Any) -> dict[str, Any]:
+        """The data that is sent."""
+        names = tuple(report.keywords)
+        if names != self._names:  # else the same object, which is sent once
+            self._names = names
+        data: dict[str, Any] = {name: getattr(report, name) for name in self._said}
+        data["keywords"] = self._names
+        return data
+
+
 class SessionPlugin:
     """Makes the session run what the host asks for, and sends what happens."""
 
@@ -197,6 +264,7 @@ class SessionPlugin:
         self._statuses = _Statuses()
         self._keys: dict[Any, list[str]] = {}
         self._running = ""
+        self._brief: _Brief | None = None
         self._told: dict[str, Any] | None = None
         self._tried: dict[str, Any] | None = None
         self._deselected: list[Any] = []
@@ -271,7 +339,7 @@ class SessionPlugin:
             from _pytest.junitxml import xml_key
         except ImportError:  # it has moved: these two fixtures then do nothing, as without a report
             return
-        report = _JUnitReport(self._host, self._request["junit_family"])
+        report = _JUnitReport(self._host, self._request["junit_family"], self._called)
         config.stash[xml_key] = report
         # pytest takes it for a plugin of its own, which it removes when the session is over.
         config.pluginmanager.register(report, "isoenv-junit")
@@ -338,14 +406,13 @@ class SessionPlugin:
         return sorted({_module_of(plugin) for plugin in plugins if _is_foreign(plugin)})
 
     def _found(self, here: dict[str, Any]) -> dict[str, Any]:
-        docs = self._request["docs"]
-        marks = _Marks()
+        descriptions = _Descriptions(self._request["docs"])
         gone = _keyed(self._deselected)
         return {
             "kind": "items",
-            "items": [_described(key, item, marks, docs) for key, item in here.items()],
-            "deselected": [_described(key, item, marks, docs) for key, item in gone.items()],
-            "marks": marks.told,
+            "items": [descriptions.of(key, item) for key, item in here.items()],
+            "deselected": [descriptions.of(key, item) for key, item in gone.items()],
+            "marks": descriptions.marks.told,
             "markers": self._config.getini("markers"),
             "plugins": self._plugins(),
         }
@@ -356,6 +423,11 @@ class SessionPlugin:
         if most:
             option, failed = self._config.option, self._session.testsfailed
             option.maxfail = min(option.maxfail or failed + most, failed + most)
+
+    def pytest_collection_finish(self, session: Any) -> None:
+        """Every plugin is there; where none adds to what is sent of reports, that can be brief."""
+        if _only_pytest_has(session.config.hook.pytest_report_to_serializable):
+            self._brief = _Brief()
 
     def pytest_deselected(self, items: list[Any]) -> None:
         """What conftest.py files and plugins leave out here counts as left out."""
@@ -421,6 +493,10 @@ class SessionPlugin:
             self._keys[item] = later
         return self._running
 
+    def _called(self, nodeid: str) -> str:
+        """What the host calls the running test."""
+        return self._running or nodeid
+
     def end(self) -> None:
         """The test has been tried for the last time."""
         self._running = ""
@@ -438,7 +514,7 @@ class SessionPlugin:
         """Log what another process of this session has told of one try at a test."""
         item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
         for data in reports:
-            report = None if "$writes" in data else self._rebuilt(data)
+            report = None if "$writes" in data else self._rebuilt(item, data)
             if report is None:  # nobody here could do anything with it, but the host may
                 self._reports.append((None, data))
                 continue
@@ -454,9 +530,14 @@ class SessionPlugin:
         item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
         self._running, self._tried = "", None
 
-    def _rebuilt(self, data: dict[str, Any]) -> Any:
+    def _rebuilt(self, item: Any, data: dict[str, Any]) -> Any:
         hook = self._config.hook.pytest_report_from_serializable
         plain = {key: value for key, value in data.items() if key not in _OURS}
+        if "outcome" not in data:
+            plain["keywords"] = dict.fromkeys(data["keywords"], 1)
+            return pytest.TestReport(
+                item.nodeid, item.location, outcome="passed", longrepr=None, **plain
+            )
         if isinstance(data.get("longrepr"), dict):
             plain["longrepr"] = copy.deepcopy(data["longrepr"])  # pytest would change it
         return hook(config=self._config, data=plain)
@@ -472,7 +553,7 @@ class SessionPlugin:
     def _keep_reports(self, nodeid: str) -> None:
         kept, self._reports = self._reports, []
         reports = [self._last_said(report, data) for report, data in kept]
-        self._tried = {"kind": "test", "id": self._running or nodeid, "reports": reports}
+        self._tried = {"kind": "test", "id": self._called(nodeid), "reports": reports}
 
     def _last_said(self, report: Any, data: dict[str, Any]) -> dict[str, Any]:
         """The data of a report, with what plugins have said of it since it was logged."""
@@ -488,6 +569,8 @@ class SessionPlugin:
             self._host.send({**tried, "over": over})
 
     def _serialized(self, report: Any) -> Any:
+        if self._brief is not None and self._brief.does_for(report):
+            return self._brief.of(report)
         hook = self._config.hook.pytest_report_to_serializable
         data = hook(config=self._config, report=report)
         if data is None:

@@ -77,6 +77,8 @@ class Terminal:
             return
         self._writer = reporter._tw
         self._writer.fullwidth = self._width
+        # Nobody would see how far it is; a debugger does not show it.
+        reporter.showfspath = reporter._show_progress_info = False
         self._real, self._writer._file = self._writer._file, self._nowhere
         handler: Any = getattr(manager.getplugin("logging-plugin"), "log_cli_handler", None)
         if getattr(handler, "stream", None) is reporter:
