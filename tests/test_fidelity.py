@@ -111,6 +111,18 @@ def test_the_exit_code_is_that_of_plain_pytest(kitchen, code):
     assert kitchen.plain().events["exit"] == kitchen.isolated().events["exit"] == code
 
 
+def test_the_garbage_collector_sees_there_what_it_sees_in_plain_pytest(kitchen):
+    lines = [
+        "import gc",
+        "kept = type('Kept', (), {})()",
+        "def test_it():",
+        "    assert gc.get_freeze_count() == 0",
+        "    assert any(found is kept for found in gc.get_objects())",
+    ]
+    kitchen.write("test_it.py", "\n".join(lines))
+    assert kitchen.plain().events["exit"] == kitchen.isolated().events["exit"] == 0
+
+
 def test_a_plugin_that_the_environment_lacks_is_left_out_and_named(kitchen):
     """The host has a plugin with an option; the environment's pytest must not stumble over it."""
     kitchen.write("test_it.py", "def test_it(): pass")
