@@ -20,15 +20,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import errno
 import os
-import stat
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pytest_isoenv import _root
 from pytest_isoenv._file_locks import Interrupted, free, waited_for
 from pytest_isoenv._files import read_json, write_json
 from pytest_isoenv._runs import Runs, ThisRun
@@ -36,18 +35,6 @@ from pytest_isoenv._steps import reached
 from pytest_isoenv._trash import Trash
 from pytest_isoenv.errors import BrokenEnvironment, StoreError
 from pytest_isoenv.pinned import SCHEMA, EnvKey, digest, explain
-
-_README = """\
-This directory belongs to pytest-isoenv, a pytest plugin. It keeps the environments that tests ran
-in, so that the next run need not build them again. Nothing in it is precious: when no test run is
-under way it may be deleted as a whole.
-"""
-_CACHEDIR_TAG = """\
-Signature: 8a477f597d28d172789f06886806bc55
-# This file marks a cache directory; see https://bford.info/cachedir/
-"""
-
-_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 #: Builds an environment in a directory and returns what to remember of it.
 Build = Callable[[Path], Mapping[str, Any]]
@@ -79,7 +66,7 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.home = root / f"v{SCHEMA}"
-        self.writable = _own(root)
+        self.writable = _root.own(root)
         self.runs = Runs(self.home)
         self.trash = Trash(self.home / "trash")
         self._run = ThisRun(self.runs)
@@ -189,9 +176,9 @@ class Store:
         try:
             yield
         except OSError as error:
-            if error.errno not in _NO_ROOM:
+            if error.errno not in _root.NO_ROOM:
                 raise
-            raise _refused(self.root, error) from error
+            raise _root.refused(self.root, error) from error
 
     def _next_generation(self, key: EnvKey) -> Path:
         """A directory that no build has used before; what nobody can use any more goes.
@@ -353,7 +340,7 @@ class Store:
             yield
 
     def _told(self) -> contextlib.AbstractContextManager[None]:
-        return _told(self.root)
+        return _root.told(self.root)
 
 
 def used(kept: Path) -> None:
@@ -372,57 +359,3 @@ def manifest_in(place: Path) -> dict[str, Any] | None:
         return None
     kinds = {"directory": str, "facts": dict, "inputs": dict}
     return manifest if all(isinstance(manifest.get(k), kinds[k]) for k in kinds) else None
-
-
-def _own(root: Path) -> bool:
-    """Make the root, for this user alone; raises StoreError where it must not be used.
-
-    Returns whether it can be written to: one that cannot is no trouble while everything is there.
-    """
-    reached("make the root", root)
-    with _told(root):
-        if not root.is_dir():
-            root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _refuse_strangers(root)
-        if not os.access(root, os.W_OK):
-            return False
-        for name, text in (("README.md", _README), ("CACHEDIR.TAG", _CACHEDIR_TAG)):
-            if _is_empty(root / name):
-                (root / name).write_text(text, encoding="utf-8")
-    return True
-
-
-def _refuse_strangers(root: Path) -> None:
-    """Whoever can write there can have us run what they like."""
-    if not hasattr(os, "getuid"):
-        return
-    trusted = {os.getuid(), 0}
-    link, status = root.lstat(), root.stat()
-    if link.st_uid not in trusted:
-        what = "a link of" if stat.S_ISLNK(link.st_mode) else "it belongs to"
-        raise StoreError(str(root), f"{what} the user with id {link.st_uid}")
-    if status.st_uid not in trusted:
-        raise StoreError(str(root), f"it belongs to the user with id {status.st_uid}")
-    if stat.S_IMODE(status.st_mode) & 0o022:
-        raise StoreError(str(root), "others may write to it (mode 0700 is what it should have)")
-
-
-def _is_empty(file: Path) -> bool:
-    try:
-        return file.stat().st_size == 0
-    except FileNotFoundError:
-        return True
-
-
-@contextlib.contextmanager
-def _told(root: Path) -> Iterator[None]:
-    """What the file system refuses is said of the cache as a whole."""
-    try:
-        yield
-    except OSError as error:
-        raise _refused(root, error) from error
-
-
-def _refused(root: Path, error: OSError) -> StoreError:
-    hint = "; make room on its disk (isoenv prune)" if error.errno in _NO_ROOM else ""
-    return StoreError(str(root), f"{error}{hint}")

@@ -138,7 +138,7 @@ def reachable(name):
 
 def test_the_store_knows_neither_backends_nor_environments():
     known = {short(name) for name in reachable("pytest_isoenv._store")}
-    its_own = {"_file_locks", "_process", "_runs", "_steps", "_trash"}
+    its_own = {"_file_locks", "_process", "_root", "_runs", "_steps", "_trash"}
     assert known <= its_own | {"_files", "_redact", "_secrets", "errors", "pinned", "spec"}
 
 
