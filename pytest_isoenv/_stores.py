@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
+
 from pytest_isoenv._settings import Settings
 from pytest_isoenv._store import Store
 from pytest_isoenv._tidy import tidy
+from pytest_isoenv.errors import StoreError
 from pytest_isoenv.spec import EnvSpec
+
+# How long the end of a run may take longer for what others have left (seconds).
+_PATIENCE = 2.0
 
 
 class Stores:
@@ -35,8 +42,14 @@ class Stores:
             store.stop()
 
     def close(self, *, clean: bool) -> None:
-        """Give back what was used; then the cache cleans itself, if it is time to."""
+        """Give back what was used; then the cache cleans itself, if it is time to.
+
+        What processes of this run have left that were killed, as pytest-xdist's may be after
+        Ctrl-C, need not wait for the next run.
+        """
         for store in filter(None, {self.kept, self.scratch, self._fresh}):
             store.close()
+        with contextlib.suppress(StoreError):
+            self.scratch.sweep(time.monotonic() + _PATIENCE)
         if clean:
             tidy(Store(self._settings.cache))
