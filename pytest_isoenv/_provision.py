@@ -82,7 +82,7 @@ class Provisioner:
         self._backends = {backend.name: backend for backend in backends}
         self._notify = notify
         self._stores = stores = Stores(settings)
-        self._processes = processes = Processes(self.run)
+        self._processes = processes = Processes(stores.scratch.run)
         self._commands = Commands(settings, processes, self._backends.values())
         self._resolver = Resolver(settings, stores, self._commands)
         self._builder = Builder(settings, stores, processes, self._commands)
@@ -104,11 +104,6 @@ class Provisioner:
     def shared(self) -> Path:
         """Where other processes of this run may keep ephemeral environments until it is over."""
         return self._stores.scratch.ephemeral()
-
-    @property
-    def run(self) -> str:
-        """What tells this run from all others; its processes bear it."""
-        return self._stores.scratch.run
 
     def environment(self, name: EnvName, spec: EnvSpec) -> Environment:
         """The environment for a request, cached or built now.

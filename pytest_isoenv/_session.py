@@ -84,8 +84,9 @@ class Conductor:
         self._steps = hasattr(self._config, "workerinput")
         self._current: pytest.Item | None = None
         # Tells the processes of the session, and those of each worker, from all others, whatever
-        # group they have moved to.
-        self._mark = f"{provisioner.run}-{uuid.uuid4().hex[:8]}"
+        # group they have moved to. It is none of the cache's: if this process is killed, workers
+        # tear their fixtures down, and nobody who sweeps there may end them before.
+        self._mark = uuid.uuid4().hex
         self._forks = Forks(
             self._config.invocation_params.dir,
             self._launch.streams,

@@ -22,6 +22,9 @@ from tests.packages import make_project
 from tests.parity.compare import pythons
 from tests.test_damage import as_root, replace
 
+# Each builds environments of its own; CI runs them in its second step.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):

@@ -26,6 +26,9 @@ from tests.bad_index import BadIndex
 from tests.conda_channel import make_package, make_python, write_index
 from tests.packages import make_project, make_wheel, repack_runner
 
+# Each builds environments of its own; CI runs them in its second step.
+pytestmark = pytest.mark.slow
+
 BACKENDS = ("uv", "venv")
 
 

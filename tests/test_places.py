@@ -21,6 +21,9 @@ from pytest_isoenv.errors import StoreError
 from pytest_isoenv.pinned import EnvKey
 from tests.packages import make_wheel
 
+# Each builds environments of its own; CI runs them in its second step.
+pytestmark = pytest.mark.slow
+
 ONE = """
 import pytest
 
