@@ -71,6 +71,14 @@ def read_json(path: Path) -> Any:
         return None
 
 
+def children(directory: Path) -> list[Path]:
+    """What lies in a directory, sorted; nothing where it is not there, or not any more."""
+    try:
+        return sorted(directory.iterdir())
+    except OSError:
+        return []
+
+
 def content_digest(path: Path, outputs: Collection[Path] = ()) -> str:
     """A short SHA-256 over a file, or over the names and contents of a source tree's files.
 

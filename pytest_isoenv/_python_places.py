@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from pytest_isoenv._files import children
+
 # Where installers of conda put it if nobody says otherwise.
 _CONDA_HOMES = ("miniforge3", "mambaforge", "miniconda3", "anaconda3", "micromamba")
 
@@ -69,7 +71,7 @@ def _uv_managed(environ: Mapping[str, str]) -> Iterator[Path]:
     roaming = environ.get("APPDATA")
     places = [own or f"{data}/uv/python", *([f"{roaming}/uv/data/python"] if roaming else [])]
     for place in places:
-        yield from _children(Path(place).expanduser())
+        yield from children(Path(place).expanduser())
 
 
 def _conda_prefixes(environ: Mapping[str, str]) -> Iterator[Path]:
@@ -87,10 +89,10 @@ def _conda_candidates(environ: Mapping[str, str]) -> Iterator[Path]:
         homes.append(Path(environ["CONDA_EXE"]).parent.parent)
     for home in homes:
         yield home
-        yield from _children(home / "envs")
+        yield from children(home / "envs")
     for name in ("CONDA_ENVS_PATH", "CONDA_ENVS_DIRS"):
         for directory in filter(None, environ.get(name, "").split(os.pathsep)):
-            yield from _children(Path(directory))
+            yield from children(Path(directory))
     yield from _listed_by_conda()
 
 
@@ -101,10 +103,3 @@ def _listed_by_conda() -> list[Path]:
     except (OSError, ValueError):
         return []
     return [Path(line.strip()) for line in text.splitlines() if line.strip()]
-
-
-def _children(directory: Path) -> list[Path]:
-    try:
-        return sorted(directory.iterdir())
-    except OSError:
-        return []

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from pytest_isoenv._files import read_json
+from pytest_isoenv._files import children, read_json
 from pytest_isoenv._steps import reached
 from pytest_isoenv._store import Store, manifest_in
 from pytest_isoenv._trash import delete
@@ -129,7 +129,7 @@ def _uses_from_above(environments: Iterable[Kept]) -> dict[str, list[float]]:
 def _labels(store: Store) -> dict[str, list[tuple[str, str]]]:
     """The projects that had an environment last, by its key."""
     found: dict[str, list[tuple[str, str]]] = {}
-    for path in sorted(_children(store.home / "latest")):
+    for path in sorted(children(store.home / "latest")):
         latest = read_json(path)
         if isinstance(latest, dict) and {"key", "label"} <= latest.keys():
             root, _, name = latest["label"].partition("\0")
@@ -138,11 +138,11 @@ def _labels(store: Store) -> dict[str, list[tuple[str, str]]]:
 
 
 def _environments(store: Store, labels: Mapping[str, list[tuple[str, str]]]) -> Iterator[Kept]:
-    for place in _children(store.home / "environments"):
+    for place in children(store.home / "environments"):
         thing = f"environment-{place.name}"
         manifest = manifest_in(place)
         published = manifest["directory"] if manifest else None
-        directories = [path for path in _children(place) if path.is_dir()]
+        directories = [path for path in children(place) if path.is_dir()]
         for directory in directories:
             if directory.name != published:
                 yield Kept("remains", place.name, directory, thing, _time(directory))
@@ -166,7 +166,7 @@ def _environments(store: Store, labels: Mapping[str, list[tuple[str, str]]]) -> 
 
 
 def _resolutions(store: Store) -> Iterator[Kept]:
-    for directory in _children(store.home / "resolutions"):
+    for directory in children(store.home / "resolutions"):
         thing, pin = f"resolution-{directory.name}", directory / "pin.json"
         kind: Kind = "resolution" if pin.is_file() else "remains"
         written = read_json(pin) if kind == "resolution" else None
@@ -176,17 +176,10 @@ def _resolutions(store: Store) -> Iterator[Kept]:
 
 
 def _wheels(store: Store) -> Iterator[Kept]:
-    for directory in _children(store.home / "wheels"):
+    for directory in children(store.home / "wheels"):
         thing, used = f"wheels-{directory.name}", _time(directory)
         kind: Kind = "wheels" if any(directory.glob("*/wheel.json")) else "remains"
         yield Kept(kind, directory.name, directory, thing, used, used)
-
-
-def _children(directory: Path) -> list[Path]:
-    try:
-        return sorted(directory.iterdir())
-    except OSError:  # it is not there, or somebody has just removed it
-        return []
 
 
 def _time(path: Path) -> float:
@@ -324,7 +317,7 @@ def _deserted(store: Store, kept: Kept) -> list[Path]:
     place = kept.path.parent
     if place.parent != store.home / "environments":
         return []
-    stays = any(path.is_dir() or path.name == "manifest.json" for path in _children(place))
+    stays = any(path.is_dir() or path.name == "manifest.json" for path in children(place))
     return [] if stays else [place]
 
 
@@ -345,22 +338,22 @@ _PLACES = {"environment": "environments", "resolution": "resolutions", "wheels":
 
 def _remove_litter(store: Store) -> None:
     """Remove the locks of what is gone, and what projects remember of environments that are."""
-    for lock in _children(store.home / "locks"):
+    for lock in children(store.home / "locks"):
         kind, _, name = lock.stem.partition("-")
         thing = store.home / _PLACES.get(kind, "") / name
         if kind in _PLACES and not thing.exists():
             with store.alone_with(lock.stem) as alone:
                 if alone and not thing.exists():
                     lock.unlink(missing_ok=True)
-    for path in _children(store.home / "latest"):
+    for path in children(store.home / "latest"):
         latest = read_json(path)
         key = latest.get("key") if isinstance(latest, dict) else None
         if not key or not (store.home / "environments" / key).exists():
             path.unlink(missing_ok=True)
-    for directory in _children(store.home / "resolutions"):
+    for directory in children(store.home / "resolutions"):
         _remove_beside(store, f"resolution-{directory.name}", [*directory.glob("*.hidden")])
-    for directory in _children(store.home / "wheels"):
-        beside = [path for kind in _children(directory) for path in _beside_wheel(kind)]
+    for directory in children(store.home / "wheels"):
+        beside = [path for kind in children(directory) for path in _beside_wheel(kind)]
         _remove_beside(store, f"wheels-{directory.name}", beside)
 
 
@@ -368,7 +361,7 @@ def _beside_wheel(kind: Path) -> Iterator[Path]:
     """What lies beside the wheel for a kind of Python, and beside the note that names it."""
     note = read_json(kind / "wheel.json")
     names = {"wheel.json", note.get("digest")} if isinstance(note, dict) else set()
-    return (path for path in _children(kind) if path.name not in names)
+    return (path for path in children(kind) if path.name not in names)
 
 
 def _remove_beside(store: Store, thing: str, paths: list[Path]) -> None:
