@@ -58,7 +58,7 @@ def doctor(tmp_path, cache, capsys, monkeypatch):
     """``isoenv doctor``: its exit code, and what it says of the cache."""
     monkeypatch.setattr(uv, "_ask_index", lambda *args: None)
 
-    def doctor(*options):
+    def doctor(*options, cache=cache):
         place = ["--rootdir", str(tmp_path / "project"), "--env-cache-dir", str(cache)]
         status = cli_main.main(["doctor", "--json", *options, *place])
         findings = json.loads(capsys.readouterr().out)["findings"]
@@ -126,14 +126,16 @@ def test_a_python_that_became_another_version_makes_another_environment(provide,
     base = tmp_path / "base" / "python3"
     base.parent.mkdir()
     base.symlink_to(Path(getattr(sys, "_base_executable", sys.executable)).resolve())
-    broken = provide(python=str(base), id="one")
+    # What other tests made of this interpreter by its own path would be found here, and not break.
+    own = {"cache": tmp_path / "own"}
+    broken = provide(python=str(base), id="one", **own)
     before = base.resolve()
     base.unlink()
     base.symlink_to(Path(pythons()[others[0]]).resolve())
-    healed = provide(python=str(base), id="one")
+    healed = provide(python=str(base), id="one", **own)
     assert f"python {broken.version} -> {healed.version}" in healed.why
     assert value(healed) == "1.0"
-    status, findings = doctor()
+    status, findings = doctor(**own)
     assert status == 1
     said = f"its interpreter was {before} and is now {base.resolve()}"
     assert len(findings) == 2  # it, and its layer of pytest
