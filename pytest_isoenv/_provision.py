@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -9,11 +10,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pytest_isoenv import _layers, _locks, _runner, _soundness
+from pytest_isoenv import _layers, _layout, _locks, _runner, _soundness
 from pytest_isoenv._backends import uv
 from pytest_isoenv._backends.records import told
 from pytest_isoenv._build import Builder
 from pytest_isoenv._commands import Commands
+from pytest_isoenv._files import read_json
 from pytest_isoenv._interpreters import Interpreters
 from pytest_isoenv._once import Once
 from pytest_isoenv._process import Processes
@@ -104,6 +106,21 @@ class Provisioner:
     def shared(self) -> Path:
         """Where other processes of this run may keep ephemeral environments until it is over."""
         return self._stores.scratch.ephemeral()
+
+    def expect(self, layer: Path | None) -> None:
+        """Let the project's next run begin early with what workers are forked from; None: nothing.
+
+        See :mod:`pytest_isoenv._ahead`.
+        """
+        note = _layout.ahead(self._settings.cache, self._settings.root)
+        told = {"layer": str(layer)} if layer is not None else None
+        if read_json(note) == told:
+            return
+        if told is not None:
+            self._stores.kept.note(note, told)
+        else:
+            with contextlib.suppress(OSError):
+                note.unlink(missing_ok=True)
 
     def environment(self, name: EnvName, spec: EnvSpec) -> Environment:
         """The environment for a request, cached or built now.
