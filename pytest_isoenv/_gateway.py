@@ -56,7 +56,7 @@ _LAG = 2.0
 # How long a debugger may take to go before it is told again (seconds).
 _REMINDER = 0.5
 # After these events a worker waits for the host; after all others it has something to do.
-_WAITS = ("items", "terminal wanted", "finish")
+_WAITS = ("terminal wanted", "finish")
 # What a test that hangs may send for ever.
 _CHATTER = ("live log", "warning")
 
@@ -174,7 +174,7 @@ class Worker:
             self._check(event)
         if event["kind"] == "terminal back":
             self._has_terminal = False
-        if event["kind"] == "items":
+        if event.get("waits"):
             self.awaits_selection = True
             self.paused.set()
         self._deliver(event)
@@ -184,7 +184,7 @@ class Worker:
         is_over = kind == "lost" or (kind == "test" and event["over"])
         self._tests_over += is_over
         self._was_told = False
-        if kind in _WAITS or (self._steps and is_over):
+        if kind in _WAITS or event.get("waits") or (self._steps and is_over):
             self._busy_since = None
         elif kind not in _CHATTER:
             self._busy_since = time.monotonic()

@@ -30,7 +30,7 @@ from pytest_isoenv._provision import Provisioner
 from pytest_isoenv._proxies import with_marks
 from pytest_isoenv._relay import Warned
 from pytest_isoenv._requests import Request
-from pytest_isoenv._select import request_of
+from pytest_isoenv._select import request_of, wants_all
 from pytest_isoenv._settings import Settings
 from pytest_isoenv._status import Status
 from pytest_isoenv._terminal import Terminal
@@ -181,7 +181,7 @@ class Conductor:
             # Said when pytest's own loop has begun: what is said before it is a collection error.
             self._open.add(job)
             self._events.put((job, {"kind": "stand-in"}))
-        elif job in self._open:
+        elif job in self._open and job.found is not None and job.found["waits"]:
             self._submit(job)
 
     def _submit(self, job: Job) -> None:
@@ -579,6 +579,7 @@ class Conductor:
             files = files and [str(next(iter(job.relay.waiting.values())).path)]
         request = self._launch.request(place, ids, files, job.positional)
         request["steps"] = self._steps
+        request["whole"] = self._alone and not self._steps and wants_all(self._config)
         request["addopts"] = self._addopts
         request["isolation"] = job.spec.isolation
         request["coverage"] = self._measuring(job, environment, place)
