@@ -281,6 +281,11 @@ def is_path(text: str) -> bool:
     return head.startswith((".", "/", "~")) or head.endswith((".whl", ".tar.gz")) or "\\" in head
 
 
+def names_a_path(python: str) -> bool:
+    """Whether a Python is asked for by where it lies."""
+    return not python.startswith("~=") and (is_path(python) or "/" in python)
+
+
 def is_bare_word(text: str) -> bool:
     """Whether a string is only a name: no version, extra, URL, environment marker or path.
 
