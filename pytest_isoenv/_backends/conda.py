@@ -6,13 +6,12 @@ finds all its environments; what solves is in :mod:`pytest_isoenv._backends.cond
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pytest_isoenv._backends import uv
 from pytest_isoenv._backends.health import check
-from pytest_isoenv.spec import EnvSpec
+from pytest_isoenv.spec import EnvSpec, version_in
 
 if TYPE_CHECKING:
     from pytest_isoenv._backends.conda_commands import (
@@ -34,17 +33,10 @@ __all__ = [
     "name",
     "resolve",
     "unsupported",
-    "version_in",
 ]
 
 name = "conda"
 brings_python = True
-
-
-def version_in(python: str) -> str | None:
-    """The version, at most a patch, that a request for a Python names: ``3.12`` of python3.12."""
-    match = re.match(r"(?:python)?(\d+(?:\.\d+){0,2})$", python)
-    return match[1] if match else None
 
 
 def unsupported(spec: EnvSpec) -> list[str]:

@@ -21,7 +21,6 @@ from packaging.version import InvalidVersion, Version
 
 from pytest_isoenv._backends import records
 from pytest_isoenv._backends import uv_commands as uv
-from pytest_isoenv._backends.conda import version_in
 from pytest_isoenv._backends.pylock_text import only_index, with_index
 from pytest_isoenv._backends.stub_wheels import write_stub
 from pytest_isoenv._files import read_json, write_atomically, write_json
@@ -31,7 +30,7 @@ from pytest_isoenv.backend import Damage, Finding, Run, Wanted
 from pytest_isoenv.environment import python_of
 from pytest_isoenv.errors import BuildError, CommandError, ResolutionError
 from pytest_isoenv.pinned import Foreign, PinnedEnv, Resolution
-from pytest_isoenv.spec import is_path, package_of_match_spec
+from pytest_isoenv.spec import is_path, package_of_match_spec, version_in
 
 __all__ = [
     "create",
