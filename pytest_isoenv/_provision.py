@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -9,17 +10,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_isoenv import _layers, _locks, _runner, _soundness
+from pytest_isoenv import _layers, _layout, _locks, _runner, _soundness
 from pytest_isoenv._commands import Commands
+from pytest_isoenv._files import read_json
 from pytest_isoenv._interpreters import Interpreters
 from pytest_isoenv._once import Once
 from pytest_isoenv._process import Processes
 from pytest_isoenv._resolutions import is_too_old, kept_in
 from pytest_isoenv._resolve import Resolver
 from pytest_isoenv._settings import Settings
-from pytest_isoenv._sources import Sources
 from pytest_isoenv._store import Check, Entry, manifest_in
 from pytest_isoenv._stores import Stores
+from pytest_isoenv._trees import Trees
 from pytest_isoenv._wanted import intent_of, wanted_of
 from pytest_isoenv.backend import Backend, Damage, Finding, Wanted
 from pytest_isoenv.environment import Environment, activated, python_of
@@ -85,7 +87,7 @@ class Provisioner:
         self._processes = processes = Processes(stores.scratch.run)
         self._commands = Commands(settings, processes, self._backends.values())
         self._resolver = Resolver(settings, stores, self._commands)
-        self._sources = Sources(settings, stores, self._commands)
+        self._trees = Trees(settings, stores, self._commands)
         kept = stores.kept
         self._interpreters = Interpreters(settings, processes, kept.interpreters, kept.note)
         self._ready: Once[EnvSpec, Environment] = Once()
@@ -110,6 +112,21 @@ class Provisioner:
     def shared(self) -> Path:
         """Where other processes of this run may keep ephemeral environments until it is over."""
         return self._stores.scratch.ephemeral()
+
+    def expect(self, layer: Path | None) -> None:
+        """Let the project's next run begin early with what workers are forked from; None: nothing.
+
+        See :mod:`pytest_isoenv._ahead`.
+        """
+        note = _layout.ahead(self._settings.cache, self._settings.root)
+        told = {"layer": str(layer)} if layer is not None else None
+        if read_json(note) == told:
+            return
+        if told is not None:
+            self._stores.kept.note(note, told)
+        else:
+            with contextlib.suppress(OSError):
+                note.unlink(missing_ok=True)
 
     def environment(self, name: EnvName, spec: EnvSpec) -> Environment:
         """The environment for a request, cached or built now.
@@ -283,7 +300,7 @@ class Provisioner:
         named = [*resolution.trees, *((path, False) for path in wanted.spec.local)]
         backend = self._backends[wanted.spec.backend]
         sources = [
-            self._sources.source(backend, path, editable, wanted, build=build)
+            self._trees.source(backend, path, editable, wanted, build=build)
             for path, editable in named
         ]
         return PinnedEnv(

@@ -338,16 +338,22 @@ def _remove_litter(store: Store) -> None:
             with store.alone_with(lock.stem) as alone:
                 if alone and not thing.exists():
                     lock.unlink(missing_ok=True)
-    for path in children(store.home / "latest"):
-        latest = read_json(path)
-        key = latest.get("key") if isinstance(latest, dict) else None
-        if not key or not (store.home / "environments" / key).exists():
-            path.unlink(missing_ok=True)
+    _remove_notes(store.home / "latest", "key", store.home / "environments")
+    _remove_notes(store.home / "ahead", "layer", store.home)
     for directory in children(store.home / "resolutions"):
         _remove_beside(store, f"resolution-{directory.name}", [*directory.glob("*.hidden")])
     for directory in children(store.home / "wheels"):
         beside = [path for kind in children(directory) for path in _beside_wheel(kind)]
         _remove_beside(store, f"wheels-{directory.name}", beside)
+
+
+def _remove_notes(directory: Path, name: str, beside: Path) -> None:
+    """Remove notes of what is gone: each says by this ``name`` where it is, or was."""
+    for path in children(directory):
+        note = read_json(path)
+        noted = note.get(name) if isinstance(note, dict) else None
+        if not noted or not (beside / noted).exists():
+            path.unlink(missing_ok=True)
 
 
 def _beside_wheel(kind: Path) -> Iterator[Path]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
 import re
 import sys
 from collections.abc import Iterable, Mapping
@@ -15,6 +14,7 @@ from functools import cached_property
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, NewType
 
+from pytest_isoenv._layout import SCHEMA, digest
 from pytest_isoenv.spec import EnvSpec
 
 if sys.version_info >= (3, 11):
@@ -24,9 +24,6 @@ else:
 
 if TYPE_CHECKING:
     from packaging.pylock import Pylock
-
-#: The version of what lies in the store; part of every key and of the store's path.
-SCHEMA = "1"
 
 #: What :func:`explain` says of a layer with the same content in another directory.
 BUILT_AGAIN = "was built again"
@@ -257,11 +254,6 @@ class PinnedEnv:
 def _artefacts(pylocks: Iterable[str]) -> tuple[Artefact, ...]:
     found = {artefact for text in pylocks for artefact in read_pylock(text)}
     return tuple(sorted(found, key=lambda artefact: (artefact.name, artefact.version)))
-
-
-def digest(text: str) -> str:
-    """A short SHA-256 of a text."""
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:20]
 
 
 def digest_of(inputs: Mapping[str, str]) -> str:
