@@ -257,7 +257,9 @@ def test_the_moment_and_the_channels_of_this_machine_are_asked_for(bench, tmp_pa
     asked = []
     monkeypatch.setattr(conda_commands, "_has_rattler", lambda: True)
     monkeypatch.setattr(
-        conda_commands, "write_json", lambda file, request: asked.append(request) or sys.exit("enough")
+        conda_commands,
+        "write_json",
+        lambda file, request: asked.append(request) or sys.exit("enough"),
     )
     (tmp_path / "channel").mkdir()
     wanted = Conda(("./channel", "conda-forge"), ("python",))
