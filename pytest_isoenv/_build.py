@@ -15,12 +15,12 @@ from pytest_isoenv import _compiled, _runner, _soundness
 from pytest_isoenv._backends.records import told
 from pytest_isoenv._commands import Commands
 from pytest_isoenv._finish import FINISH
+from pytest_isoenv._prefixes import python_of
 from pytest_isoenv._process import Processes
 from pytest_isoenv._settings import Settings
 from pytest_isoenv._steps import reached
 from pytest_isoenv._stores import Stores
 from pytest_isoenv.backend import Backend, Run
-from pytest_isoenv.environment import python_of
 from pytest_isoenv.errors import BrokenEnvironment
 from pytest_isoenv.pinned import PinnedEnv
 

@@ -15,6 +15,7 @@ from pytest_isoenv._commands import Commands
 from pytest_isoenv._files import read_json
 from pytest_isoenv._interpreters import Interpreters
 from pytest_isoenv._once import Once
+from pytest_isoenv._prefixes import python_of
 from pytest_isoenv._process import Processes
 from pytest_isoenv._resolutions import is_too_old, kept_in
 from pytest_isoenv._resolve import Resolver
@@ -24,7 +25,7 @@ from pytest_isoenv._stores import Stores
 from pytest_isoenv._trees import Trees
 from pytest_isoenv._wanted import intent_of, wanted_of
 from pytest_isoenv.backend import Backend, Damage, Finding, Wanted
-from pytest_isoenv.environment import Environment, activated, python_of
+from pytest_isoenv.environment import Environment, activated
 from pytest_isoenv.pinned import BUILT_AGAIN, EnvKey, Interpreter, PinnedEnv, Resolution
 from pytest_isoenv.spec import EnvName, EnvSpec
 

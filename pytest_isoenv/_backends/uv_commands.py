@@ -33,9 +33,9 @@ from pytest_isoenv._backends.pylock_text import (
 )
 from pytest_isoenv._backends.records import examine
 from pytest_isoenv._hints import missing, not_cached, trouble
+from pytest_isoenv._prefixes import python_of
 from pytest_isoenv._redact import redact
 from pytest_isoenv.backend import Finding, Run, Wanted
-from pytest_isoenv.environment import python_of
 from pytest_isoenv.errors import BuildError, ResolutionError
 from pytest_isoenv.pinned import PinnedEnv, Resolution, Source, pylock_trees, read_pylock
 from pytest_isoenv.spec import Index

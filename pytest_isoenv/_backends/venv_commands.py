@@ -33,9 +33,9 @@ from pytest_isoenv._backends.pylock_text import pins
 from pytest_isoenv._backends.records import examine
 from pytest_isoenv._files import write_atomically
 from pytest_isoenv._hints import is_of_index, not_cached, trouble
+from pytest_isoenv._prefixes import python_of
 from pytest_isoenv._redact import redact
 from pytest_isoenv.backend import Run, Wanted
-from pytest_isoenv.environment import python_of
 from pytest_isoenv.errors import BuildError, ResolutionError
 from pytest_isoenv.pinned import PinnedEnv, Resolution, Source, parse_pylock
 from pytest_isoenv.spec import Index
