@@ -17,11 +17,14 @@ import threading
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
+from pytest_isoenv._prefixes import python_of
 from pytest_isoenv._process import MARK, Child, Process, has_gone, kill_group, spawn
 from pytest_isoenv._sources import source
-from pytest_isoenv.environment import Environment, python_of
+
+if TYPE_CHECKING:
+    from pytest_isoenv.environment import Environment
 
 #: Sources that all workers compile, by the names that their code has.
 Sources = Sequence[tuple[str, str]]

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pytest_isoenv._files import children, read_json
+from pytest_isoenv._limits import Limits
 from pytest_isoenv._steps import reached
 from pytest_isoenv._store import Store, manifest_in
 from pytest_isoenv._trash import delete
@@ -63,14 +64,6 @@ class Kept:
     def own_size(self) -> int:
         """The bytes that are free when it is gone: those of files with no name elsewhere."""
         return exclusive([self])
-
-
-@dataclasses.dataclass(frozen=True)
-class Limits:
-    """What may stay: nothing unused for longer than ``age`` (seconds), ``size`` bytes in all."""
-
-    age: float | None = None
-    size: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,9 +12,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import PurePath
-from typing import Any, NewType
-
-from packaging.pylock import Pylock, PylockUnsupportedVersionError, PylockValidationError
+from typing import TYPE_CHECKING, Any, NewType
 
 from pytest_isoenv._layout import SCHEMA, digest
 from pytest_isoenv.spec import EnvSpec
@@ -23,6 +21,9 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+if TYPE_CHECKING:
+    from packaging.pylock import Pylock
 
 #: What :func:`explain` says of a layer with the same content in another directory.
 BUILT_AGAIN = "was built again"
@@ -37,6 +38,10 @@ _DIGITS = {"md5": 32, "sha1": 40, "sha224": 56, "sha256": 64, "sha384": 96, "sha
 EnvKey = NewType("EnvKey", str)
 #: Names one request to resolve: equal intents may share a kept resolution.
 IntentKey = NewType("IntentKey", str)
+
+
+#: The oldest Python that a worker runs on.
+OLDEST = (3, 8)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -288,6 +293,9 @@ def parse_pylock(text: str) -> Pylock:
 
     Several look at one while declarations are read, and a large one takes its time.
     """
+    # Only projects with lock files pay for it, and whoever resolves.
+    from packaging.pylock import Pylock, PylockUnsupportedVersionError, PylockValidationError
+
     try:
         lock = Pylock.from_dict(tomllib.loads(text))
     except (PylockValidationError, PylockUnsupportedVersionError) as error:
