@@ -12,6 +12,7 @@ comes next (it is a worker of pytest-xdist), the session takes one step at a tim
 from __future__ import annotations
 
 import copy
+import gc
 import importlib.util
 import inspect
 import io
@@ -301,6 +302,11 @@ class SessionPlugin:
         return [*self._request["positional"], *options]
 
     # Options and plugins
+
+    def pytest_addoption(self) -> None:
+        """pytest is loaded, and nothing of the user's: that need not be looked at as garbage."""
+        if hasattr(gc, "freeze"):  # not everywhere is memory managed in this way
+            gc.freeze()
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_load_initial_conftests(
