@@ -18,7 +18,7 @@ from pytest_isoenv._disk import remarks
 from pytest_isoenv._interrupts import obey_the_others
 from pytest_isoenv._jobs import Job
 from pytest_isoenv._provision import Provisioner
-from pytest_isoenv._proxies import Tree, arguments_for, collect_reports
+from pytest_isoenv._proxies import Found, Tree, arguments_for, collect_reports
 from pytest_isoenv._reports import module_of
 from pytest_isoenv._requests import Request, requested
 from pytest_isoenv._select import Selector, request_of, tell_apart
@@ -185,12 +185,12 @@ class Run:
         tree = Tree(session)
         proxies: dict[tuple[str, str], pytest.Item] = {}
         for job in jobs:
-            for data in (job.found or {}).get(which, ()):
-                marked = self.selector.of_marks(data["environments"], data["id"])
+            for found in (job.found or {}).get(which, ()):
+                marked = self.selector.of_marks(found.environments, found.id)
                 for request in marked or [job.request]:
                     plain = len(marked) == 1 if marked else alone
-                    item = tree.item(data, request, alone=plain)
-                    proxies.setdefault((item.nodeid, data["key"]), item)
+                    item = tree.item(found, request, alone=plain)
+                    proxies.setdefault((item.nodeid, found.key), item)
             if job.failure is not None and which == "items":
                 item = tree.stand_in(job.request)
                 proxies[item.nodeid, ""] = item
@@ -218,19 +218,19 @@ class Run:
 
     def _claimed(self, tree: Tree, jobs: list[Job], error: str) -> None:
         """Proxies of each environment's own tests, and of those that none of them claims."""
-        unclaimed: dict[str, Any] = {}
+        unclaimed: dict[str, Found] = {}
         for job in jobs:
-            for data in (job.found or {}).get("items", ()):
-                if not tree.has_place_for(data):
+            for found in (job.found or {}).get("items", ()):
+                if not tree.has_place_for(found):
                     continue
-                marked = self.selector.of_marks(data["environments"], data["id"])
+                marked = self.selector.of_marks(found.environments, found.id)
                 wanted = marked or self.selector.default
                 if job.request in wanted:
-                    tree.item(data, job.request, alone=len(wanted) == 1)
+                    tree.item(found, job.request, alone=len(wanted) == 1)
                 elif not wanted:
-                    unclaimed[data["key"]] = data
-        for data in unclaimed.values():
-            item = tree.item(data, None, alone=True)
+                    unclaimed[found.key] = found
+        for found in unclaimed.values():
+            item = tree.item(found, None, alone=True)
             item.why_not_here = f"it names no environment, and here its file has an error:\n{error}"
 
     @contextlib.contextmanager

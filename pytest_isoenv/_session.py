@@ -27,7 +27,7 @@ from pytest_isoenv._process import (
     kill_marked,
 )
 from pytest_isoenv._provision import Provisioner
-from pytest_isoenv._proxies import with_marks
+from pytest_isoenv._proxies import read_items
 from pytest_isoenv._relay import Warned
 from pytest_isoenv._requests import Request
 from pytest_isoenv._select import request_of, wants_all
@@ -313,7 +313,7 @@ class Conductor:
         self._fail(job, *job.failure)
 
     def _on_items(self, job: Job, event: Event) -> None:
-        job.found = with_marks(event)
+        job.found = read_items(event)
 
     def _on_test(self, job: Job, event: Event) -> None:
         job.relay.test(event)
