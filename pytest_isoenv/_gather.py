@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from packaging.errors import ExceptionGroup
 from packaging.utils import canonicalize_name
 
 from pytest_isoenv import _matrix
+from pytest_isoenv._dataclass import dataclass
 from pytest_isoenv._fields import FIELDS
 from pytest_isoenv._reading import UnreadableError, read_toml, read_yaml
 from pytest_isoenv._values import Surroundings
@@ -25,7 +25,7 @@ _TOML_NAME = "pyproject.toml"
 _TOP_KEYS = ("environments", "default", "include")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Declared:
     """One name's declaration: the file that it stands in, what lies around that, its fields."""
 
