@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import difflib
 import os
 import posixpath
 import re
@@ -12,8 +11,6 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from packaging.dependency_groups import DependencyGroupResolver
-from packaging.errors import ExceptionGroup
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
@@ -83,6 +80,8 @@ class Surroundings:
 
 def choices(value: str, known: Iterable[str]) -> str:
     """The known names for an error message, the nearest to ``value`` first."""
+    import difflib  # only a mistake pays for it
+
     names = sorted(known)
     nearest = difflib.get_close_matches(value, names, n=3, cutoff=0.6)
     ordered = nearest + [name for name in names if name not in nearest]
@@ -461,6 +460,10 @@ def read_groups(value: Any, around: Surroundings) -> tuple[str, ...]:
 def _group(name: str, around: Surroundings) -> tuple[str, ...]:
     known = [str(canonicalize_name(group)) for group in around.groups]
     _must_be_known(str(canonicalize_name(name)), known, "dependency group")
+    # Only projects with groups pay for it.
+    from packaging.dependency_groups import DependencyGroupResolver
+    from packaging.errors import ExceptionGroup
+
     try:
         found = DependencyGroupResolver(around.groups).resolve(name)
     except ExceptionGroup as error:
