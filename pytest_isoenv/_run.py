@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pytest_isoenv import _config, _host, _neighbours, _settings
+from pytest_isoenv import _ahead, _config, _host, _neighbours, _settings
 from pytest_isoenv._backends import builtin, unsupported_by
 from pytest_isoenv._disk import remarks
 from pytest_isoenv._interrupts import obey_the_others
@@ -42,6 +42,7 @@ class Run:
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
+        self._is_ready = False
         self._settings = _settings_of(config)
         added = config.hook.pytest_isoenv_backends(config=config)
         self._backends: list[Backend] = [*builtin(), *(b for found in added for b in found)]
@@ -55,6 +56,8 @@ class Run:
             unsupported=partial(unsupported_by, self._backends),
         )
         self.selector = Selector(self._declarations)
+        if self.selector.default:
+            self.get_ready()
         self.announced = False
         self._conductor: Conductor | None = None
         self._provided: dict[str, Record] = {}
@@ -70,6 +73,12 @@ class Run:
     def _notify(self, name: str) -> None:
         if self._conductor is not None:
             self._conductor.notify(name)
+
+    def get_ready(self) -> None:
+        """There will be work for environments, as it seems, while pytest still collects."""
+        if not self._is_ready:
+            self._is_ready = True
+            _ahead.begin(self._config)
 
     def obey_signals(self) -> None:
         """From now on there are things to put away before the run ends, however it is ended."""
@@ -274,7 +283,11 @@ class Run:
 
     def _new_conductor(self, session: pytest.Session) -> Conductor:
         self._conductor = Conductor(
-            session, self._provisioner, self._settings, Status(self._config)
+            session,
+            self._provisioner,
+            self._settings,
+            Status(self._config),
+            _ahead.forks_of(self._config),
         )
         return self._conductor
 
@@ -354,6 +367,7 @@ class Run:
         """Leave no process and no throw-away directory; a second time does nothing."""
         if self._conductor is not None:
             self._conductor.close()
+            self._expect_the_same(self._conductor.jobs)
             self._conductor = None
         provisioner = vars(self).pop("_provisioner", None)
         if provisioner is not None:
@@ -361,6 +375,13 @@ class Run:
         if self._disobey is not None:
             self._disobey()
             self._disobey = None
+
+    def _expect_the_same(self, jobs: Sequence[Job]) -> None:
+        """The next run will most likely fork its workers from where this one did, or could have."""
+        environments = [job.environment for job in jobs if job.environment is not None]
+        kept = [one.forks_from for one in environments if one.provisioned != "ephemeral"]
+        if kept:
+            self._provisioner.expect(next(filter(None, kept), None))
 
 
 def _leave_alone_what_is_there() -> None:
@@ -456,9 +477,7 @@ def _settings_of(config: pytest.Config) -> _settings.Settings:
     option = config.option
     return _settings.gather(
         config.rootpath,
-        cache=config.invocation_params.dir / Path(option.env_cache_dir).expanduser()
-        if option.env_cache_dir
-        else None,
+        cache=_ahead.named_cache(config, option),
         jobs=_jobs(option.env_jobs),
         refresh=option.env_refresh,
         upgrade=option.env_upgrade,

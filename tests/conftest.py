@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import compileall
+import contextlib
 import dataclasses
 import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import filelock
 import pytest
+from uv import find_uv_bin
 
-from tests.packages import Index, make_wheel, repack_runner
+from tests.packages import Index, Served, make_wheel, repack_runner
+
+# The index that all processes share, in the one that serves it; and what the others know of it.
+_SHARED = pytest.StashKey[Index]()
+_SERVED = "isoenv-tests-index"
 
 # A shell that starts this in the background has SIGINT ignored, and every process below it would
 # ignore it as well: tests of Ctrl-C could only wait for ever.
@@ -38,10 +49,31 @@ def _is_asked_for(item: pytest.Item, asked: str) -> bool:
     return not any(item.get_closest_marker(m) and m not in asked for m in ("network", "slow"))
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """The processes of pytest-xdist share one index: what one has built, the others find."""
+    config: pytest.Config = node.config
+    if _SHARED not in config.stash:
+        directory = tempfile.TemporaryDirectory(prefix="isoenv-wheels-")
+        index = config.stash[_SHARED] = Index(Path(directory.name))
+        config.add_cleanup(directory.cleanup)
+        config.add_cleanup(index.close)
+    index = config.stash[_SHARED]
+    node.workerinput[_SERVED] = {"wheels": str(index.wheels), "url": index.url}
+
+
 @pytest.fixture(scope="session")
-def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def wheels(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheels of the local index: ``lib`` and ``other`` in several versions, and pytest."""
-    directory = tmp_path_factory.mktemp("wheels")
+    shared = getattr(request.config, "workerinput", {}).get(_SERVED)
+    directory = Path(shared["wheels"]) if shared else tmp_path_factory.mktemp("wheels")
+    with _once(directory / ".complete") as is_first:
+        if is_first:
+            _make_wheels(directory)
+    return directory
+
+
+def _make_wheels(directory: Path) -> None:
     repack_runner(directory)
     make_wheel(directory, "colorama", "0.4.6")  # pytest's on Windows, which a lock is for, too
     for version in ("1.0", "1.1", "2.0"):
@@ -49,18 +81,29 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_wheel(directory, "other", "1.0")
     make_wheel(directory, "needs-lib", "1.0", requires=["lib>=1,<2"])
     make_wheel(directory, "broken-needs", "1.0", requires=["lib>=99"])
-    return directory
 
 
 @pytest.fixture(scope="session")
-def index(wheels: Path) -> Iterator[Index]:
+def index(request: pytest.FixtureRequest, wheels: Path) -> Iterator[Served]:
+    shared = getattr(request.config, "workerinput", {}).get(_SERVED)
+    if shared:
+        yield Served(shared["url"])
+        return
     index = Index(wheels)
-    yield index
+    yield Served(index.url)
     index.close()
 
 
+@contextlib.contextmanager
+def _once(mark: Path) -> Iterator[bool]:
+    """Whether nobody has done it yet; while one does it, others wait for that."""
+    with filelock.FileLock(f"{mark}.lock"):
+        yield not mark.exists()
+        mark.touch()
+
+
 @pytest.fixture(scope="session")
-def shared_caches(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared_caches(tmp_path_factory: pytest.TempPathFactory, index: Served) -> Path:
     """Where the session's environments are kept, so that tests can share them.
 
     The processes of pytest-xdist share them, too: their base directories have one parent.
@@ -68,7 +111,26 @@ def shared_caches(tmp_path_factory: pytest.TempPathFactory) -> Path:
     base = tmp_path_factory.getbasetemp()
     caches = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "caches"
     caches.mkdir(exist_ok=True)
+    with _once(caches / ".compiled") as is_first:
+        if is_first:
+            _compile_pytest(caches / "uv", index.url)
     return caches
+
+
+def _compile_pytest(cache: Path, index: str) -> None:
+    """Put pytest and its bytecode into uv's cache.
+
+    Every empty cache of a test needs pytest, compiled, which takes a second. What uv installs are
+    hard links to all that lies in its cache, so that there is nothing left to compile; where they
+    are not, it is compiled as ever.
+    """
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("UV_")}
+    command = [find_uv_bin(), "pip", "install", "--quiet", "--no-config", "--cache-dir", cache]
+    command += ["--default-index", index, "--python", sys.executable, "--target", cache / "any"]
+    subprocess.run([*command, "pytest"], env=environ, check=True)
+    shutil.rmtree(cache / "any")
+    for archive in cache.glob("archive-*"):
+        compileall.compile_dir(archive, quiet=2, workers=2)
 
 
 # Variables that would add another index to the tests' own.
@@ -81,7 +143,7 @@ def hermetic(
     request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,
     shared_caches: Path,
-    index: Index,
+    index: Served,
 ) -> None:
     """No test touches the user's caches; only those marked ``network`` ask another index."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(shared_caches))

@@ -8,11 +8,13 @@ import http.server
 import importlib.metadata
 import io
 import tarfile
+import tempfile
 import textwrap
 import threading
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 # What an environment needs to run tests at all; taken from what runs these tests.
 RUNNER = (
@@ -55,15 +57,26 @@ def make_wheel(
 
 
 def write_wheel(wheel: Path, info: str, files: Mapping[str, bytes]) -> Path:
+    """Write it at once, and the same bytes for the same files: processes share what they build."""
     record = []
     wheel.parent.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path, data in files.items():
-            archive.writestr(path, data)
-            digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
-            record.append(f"{path},sha256={digest},{len(data)}\n")
-        archive.writestr(f"{info}/RECORD", "".join(record) + f"{info}/RECORD,,\n")
+    with tempfile.TemporaryDirectory(dir=wheel.parent) as directory:
+        made = Path(directory, wheel.name)
+        with zipfile.ZipFile(made, "w") as archive:
+            for path, data in files.items():
+                _add(archive, path, data)
+                digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=")
+                record.append(f"{path},sha256={digest.decode()},{len(data)}\n")
+            _add(archive, f"{info}/RECORD", "".join([*record, f"{info}/RECORD,,\n"]).encode())
+        made.replace(wheel)
     return wheel
+
+
+def _add(archive: zipfile.ZipFile, path: str, data: bytes) -> None:
+    """Add a file, of no particular time."""
+    entry = zipfile.ZipInfo(path)
+    entry.external_attr = 0o600 << 16
+    archive.writestr(entry, data, zipfile.ZIP_DEFLATED)
 
 
 def make_sdist(directory: Path, name: str, members: Iterable[tarfile.TarInfo] = ()) -> Path:
@@ -184,6 +197,12 @@ def make_project(
     ]
     (directory / "pyproject.toml").write_text("\n".join(lines) + "\n" + textwrap.dedent(pyproject))
     return directory
+
+
+class Served(NamedTuple):
+    """The index of all tests, which may be served by another process."""
+
+    url: str
 
 
 class Index:

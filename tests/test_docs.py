@@ -31,7 +31,7 @@ from pytest_isoenv import _config, _fields, _variables, hookspecs
 from pytest_isoenv._backends import builtin
 from pytest_isoenv.errors import ConfigError
 from tests import test_plugins
-from tests.packages import Index, make_wheel
+from tests.packages import Served, make_wheel
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -113,7 +113,7 @@ RUNNABLE = [name for name, blocks in BLOCKS.items() if any(not b.not_run for b i
 class Project:
     """The directory that the blocks of one page come together in."""
 
-    def __init__(self, directory: Path, index: Index) -> None:
+    def __init__(self, directory: Path, index: Served) -> None:
         self.directory = directory
         self._index = index
 
@@ -209,7 +209,7 @@ def check_workflow(block: Block, project: Project) -> None:
 
 
 @pytest.fixture
-def project(tmp_path: Path, own_cache: Path, index: Index, wheels: Path) -> Project:
+def project(tmp_path: Path, own_cache: Path, index: Served, wheels: Path) -> Project:
     make_wheel(wheels, "house-style", "1.2")
     directory = tmp_path / "project"
     directory.mkdir()

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from tests import kitchen_sink
-from tests.packages import Index
+from tests.packages import Served
 from tests.parity.compare import Kitchen, difference, make_environment
 
 
 @pytest.fixture(scope="session")
-def handmade(tmp_path_factory: pytest.TempPathFactory, index: Index) -> Path:
+def handmade(tmp_path_factory: pytest.TempPathFactory, index: Served) -> Path:
     directory = tmp_path_factory.mktemp("handmade") / "venv"
     python = getattr(sys, "_base_executable", sys.executable)
     what = (f"pytest=={pytest.__version__}", "lib==1.0")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.packages import Index
+
 # Says of every selected test where it would run, and as what.
 TELL = """
 import pytest
@@ -20,22 +22,24 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture
-def collect(pytester, own_cache, index):
-    """Collect in a process of this one: node id -> (environment, node id there)."""
+def collect(pytester, own_cache, wheels, monkeypatch):
+    """Collect in this process: node id -> (environment, node id there)."""
+    index = Index(wheels)
+    monkeypatch.setenv("UV_DEFAULT_INDEX", index.url)
     pytester.makeconftest(TELL)
 
     def collect(*args, **files):
         if files:
             pytester.makepyfile(**files)
-        asked = len(index.requests)
         result = pytester.runpytest_inprocess("--collect-only", "-q", "-p", "no:xdist", *args)
-        assert len(index.requests) == asked
+        assert index.requests == []
         assert not own_cache.exists()
         found = [line[6:].split(" | ") for line in result.outlines if line.startswith("WHERE ")]
         collect.result = result
         return {nodeid: (name, there) for nodeid, name, there in found}
 
-    return collect
+    yield collect
+    index.close()
 
 
 def environments(found):

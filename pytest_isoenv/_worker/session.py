@@ -473,8 +473,10 @@ class SessionPlugin:
         here = _keyed(items)
         wanted = self._request["ids"]
         if wanted is None:
-            self._host.send(self._found(here))
-            wanted = self._host.next_command()["run"]
+            found = self._found(here)
+            waits = self._is_for_the_host_to_select(found["items"])
+            self._host.send({**found, "waits": waits})
+            wanted = self._host.next_command()["run"] if waits else list(here)
         for key in wanted:
             if key in here:
                 self._keys.setdefault(here[key], []).append(key)
@@ -482,6 +484,12 @@ class SessionPlugin:
         items[:] = [here[nodeid] for nodeid in wanted if nodeid in here]
         missing = [nodeid for nodeid in wanted if nodeid not in here]
         self._host.send({"kind": "collected", "missing": missing})
+
+    def _is_for_the_host_to_select(self, items: list[dict[str, Any]]) -> bool:
+        """Whether it may want fewer of them, another order, or some of them elsewhere."""
+        if not self._request["whole"] or self._session.testsfailed:
+            return True
+        return any(item["environments"] for item in items)
 
     def _plugins(self) -> list[str]:
         """The modules of plugins beside pytest's own, which have had their say on the items."""
