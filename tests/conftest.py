@@ -5,6 +5,7 @@ from __future__ import annotations
 import compileall
 import contextlib
 import dataclasses
+import gc
 import json
 import os
 import shutil
@@ -42,6 +43,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=list(left_out))
         items[:] = [item for item in items if item not in left_out]
+
+
+def pytest_collection_finish() -> None:
+    """Let no collection of garbage look at the tests: each run in this process makes ten."""
+    gc.freeze()
 
 
 def _is_asked_for(item: pytest.Item, asked: str) -> bool:
