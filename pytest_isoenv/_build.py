@@ -1,4 +1,4 @@
-"""What will be built -> a directory ready to use: local sources, installing, and the last look."""
+"""What will be built -> a directory ready to use: installing, and the last look."""
 
 from __future__ import annotations
 
@@ -14,17 +14,15 @@ from packaging.utils import canonicalize_name
 from pytest_isoenv import _compiled, _runner, _soundness
 from pytest_isoenv._backends.records import told
 from pytest_isoenv._commands import Commands
-from pytest_isoenv._files import content_digest, metadata_digest
 from pytest_isoenv._finish import FINISH
+from pytest_isoenv._prefixes import python_of
 from pytest_isoenv._process import Processes
 from pytest_isoenv._settings import Settings
 from pytest_isoenv._steps import reached
 from pytest_isoenv._stores import Stores
-from pytest_isoenv._wheels import built, wheel_of
-from pytest_isoenv.backend import Backend, Run, Wanted
-from pytest_isoenv.environment import python_of
+from pytest_isoenv.backend import Backend, Run
 from pytest_isoenv.errors import BrokenEnvironment
-from pytest_isoenv.pinned import PinnedEnv, Source
+from pytest_isoenv.pinned import PinnedEnv
 
 
 class Builder:
@@ -37,32 +35,6 @@ class Builder:
         self._stores = stores
         self._processes = processes
         self._commands = commands
-
-    def source(
-        self, backend: Backend, text: str, editable: bool, wanted: Wanted, *, build: bool
-    ) -> Source:
-        """A local tree or file, with its digest, and its wheel if there is to be one.
-
-        Without ``build``, raises :exc:`~pytest_isoenv._wheels.NotBuilt` where that is not there.
-        """
-        path = (self._settings.root / Path(text).expanduser()).resolve()
-        if editable:
-            digests = filter(None, [metadata_digest(path), _compiled.sources_digest(path)])
-            return Source(str(path), "-".join(digests), editable=True)
-        digest = content_digest(path, self._settings.outputs)
-        build_wheel = getattr(backend, "build_wheel", None)
-        if path.is_file() or build_wheel is None or wanted.interpreter is None:
-            return Source(str(path), digest)
-
-        def into(directory: Path) -> None:
-            build_wheel(path, wanted, directory, self._commands.building(directory))
-
-        store = self._stores.of(wanted.spec)
-        if store is not None and (store.writable or not build):
-            wheel = wheel_of(store, digest, wanted.interpreter, into if build else None)
-        else:
-            wheel = built(into, self._stores.scratch.ephemeral())
-        return Source(str(path), wheel.digest, wheel=str(wheel.path))
 
     def build(self, backend: Backend, pinned: PinnedEnv, directory: Path) -> Mapping[str, Any]:
         """Fill an empty directory; returns what is to be remembered of it."""

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from pytest_isoenv._files import write_atomically
-from pytest_isoenv._hints import trouble
 from pytest_isoenv._process import Processes
 from pytest_isoenv._settings import Settings
 from pytest_isoenv._steps import reached
@@ -24,8 +23,7 @@ class Commands:
     ) -> None:
         self._settings = settings
         self._processes = processes
-        known = [getattr(backend, "indexes_of", None) for backend in backends]
-        self._indexes_of = [indexes_of for indexes_of in known if indexes_of is not None]
+        self._backends = list(backends)
 
     def run(
         self,
@@ -41,7 +39,11 @@ class Commands:
         environ = {**settings.installer_environ, **settings.network_environ, **(environ or {})}
         reached("run a command", purpose)
         ended = self._processes.run(args, environ={**environ, **settings.first_try}, cwd=cwd)
-        if ended.status != 0 and settings.first_try and trouble(ended.output).passes:
+        if ended.status == 0:
+            return ended.stdout
+        from pytest_isoenv._hints import trouble  # only a failure pays for it
+
+        if settings.first_try and trouble(ended.output).passes:
             ended = self._processes.run(args, environ=environ, cwd=cwd)
         if ended.status != 0:
             told = trouble(ended.output, self._asked(args, environ), offline=settings.offline)
@@ -59,7 +61,8 @@ class Commands:
 
     def _asked(self, args: Sequence[str | Path], environ: Mapping[str, str]) -> list[str]:
         """The indexes that a command asks; the backend whose it is knows."""
-        return [index for of in self._indexes_of for index in of(args, environ)]
+        knowing = [getattr(backend, "indexes_of", None) for backend in self._backends]
+        return [index for of in knowing if of is not None for index in of(args, environ)]
 
     def building(self, scratch: Path) -> Run:
         """Runs commands that may build source trees, and leaves nothing of it in the trees.

@@ -14,15 +14,20 @@ import os
 import shutil
 import tempfile
 import threading
+import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
+from pytest_isoenv._prefixes import python_of
 from pytest_isoenv._process import MARK, Child, Process, has_gone, kill_group, spawn
-from pytest_isoenv.environment import Environment, python_of
+from pytest_isoenv._sources import source
 
-#: The source of the program that forks, and what it compiles for all of its children.
-Sources = tuple[str, Sequence[tuple[str, str]]]
+if TYPE_CHECKING:
+    from pytest_isoenv.environment import Environment
+
+#: Sources that all workers compile, by the names that their code has.
+Sources = Sequence[tuple[str, str]]
 
 # Leaves no name in ``__main__``, nor a frame below the program that a child runs.
 _START = (
@@ -46,16 +51,30 @@ _GRACE = 2.0
 
 
 class Forks:
-    """Forks workers for environments that allow it."""
+    """What the workers of one session come from and have in common.
 
-    def __init__(self, cwd: Path, streams: Sequence[int | None], mark: str, sources: Sources):
+    ``streams`` are descriptors for the standard streams of what runs there, None for none. ``mark``
+    tells the processes of the session, and those of each worker, from all others, whatever group
+    they have moved to. It is none of the cache's: if this process is killed, workers tear their
+    fixtures down, and nobody who sweeps there may end them before.
+    """
+
+    def __init__(self, cwd: Path, streams: Sequence[int | None]) -> None:
+        self.streams = streams
+        self.mark = uuid.uuid4().hex
         self._cwd = cwd
-        self._streams = [stream for stream in streams if stream is not None]
-        self._mark = mark
-        self._sources = sources
         self._lock = threading.Lock()
-        self._servers: dict[Any, _Server | None] = {}
-        self._places: dict[Any, threading.Lock] = {}
+        self._servers: dict[Any, _Server] = {}
+
+    def begin(self, layer: Path, environ: Mapping[str, str]) -> None:
+        """Start the process of a layer, whose workers will likely run with such variables."""
+        if not any(map(_is_unknown, environ)):
+            self._server(layer, environ)
+
+    def has_begun(self, environment: Environment, environ: Mapping[str, str]) -> bool:
+        """Whether there is a process already that could fork a worker for an environment."""
+        layer = environment.forks_from
+        return layer is not None and _key(layer, environ) in self._servers
 
     def fork(
         self,
@@ -63,32 +82,40 @@ class Forks:
         command: Sequence[str],
         environ: Mapping[str, str],
         stderr: int | None,
+        sources: Sources,
     ) -> tuple[Process, IO[bytes] | None] | None:
         """A worker's process and, without a ``stderr``, the file that has what it writes there.
 
         None where one must be started afresh.
         """
-        server = self._server(environment, environ)
-        return server.fork(command, environ, stderr) if server is not None else None
-
-    def _server(self, environment: Environment, environ: Mapping[str, str]) -> _Server | None:
         layer = environment.forks_from
         if layer is None or any(map(_is_unknown, environ)):
             return None
-        key = layer, frozenset(item for item in environ.items() if _is_read_at_start(item[0]))
+        server = self._server(layer, environ)
+        return server.fork(command, environ, stderr) if server.prepare(sources) else None
+
+    def _server(self, layer: Path, environ: Mapping[str, str]) -> _Server:
         with self._lock:
-            place = self._places.setdefault(key, threading.Lock())
-        with place:
+            key = _key(layer, environ)
             if key not in self._servers:
-                mark = {MARK: f"{self._mark}-forks-{len(self._servers)}"}
-                server = _Server(layer, {**environ, **mark}, self._cwd, self._streams)
-                self._servers[key] = server if server.prepare(self._sources) else None
+                mark = {MARK: f"{self.mark}-forks-{len(self._servers)}"}
+                streams = [stream for stream in self.streams if stream is not None]
+                self._servers[key] = _Server(layer, {**environ, **mark}, self._cwd, streams)
             return self._servers[key]
 
     def close(self) -> None:
         """Let the processes that fork go; their children have gone before."""
-        for server in filter(None, self._servers.values()):
-            server.close()
+        while self._servers:
+            self._servers.popitem()[1].close()
+        for stream in self.streams:
+            if stream is not None:
+                os.close(stream)
+        self.streams = ()
+
+
+def _key(layer: Path, environ: Mapping[str, str]) -> Any:
+    """Two environments with one key can have one process that forks."""
+    return layer, frozenset(item for item in environ.items() if _is_read_at_start(item[0]))
 
 
 def _is_read_at_start(name: str) -> bool:
@@ -105,11 +132,17 @@ class _Server:
     def __init__(
         self, layer: Path, environ: Mapping[str, str], cwd: Path, streams: Sequence[int]
     ) -> None:
-        self._layer = layer
-        self._environ = environ
-        self._cwd = cwd
-        self._streams = streams
+        with tempfile.TemporaryFile() as stderr:
+            self._popen = spawn(
+                [python_of(layer), "-c", _START, source("forks")],
+                environ=environ,
+                cwd=cwd,
+                stderr=stderr,
+                pass_fds=streams,
+            )
         self._directory = Path(tempfile.mkdtemp(prefix="isoenv-"))
+        self._preparing = threading.Lock()
+        self._is_asked = False
         self._asking = threading.Lock()
         self._answers = threading.Condition()
         self._ready: bool | None = None
@@ -119,23 +152,15 @@ class _Server:
         self._count = 0
 
     def prepare(self, sources: Sources) -> bool:
-        """Start the process; whether it can be used."""
-        program, parts = sources
-        with tempfile.TemporaryFile() as stderr:
-            self._popen = spawn(
-                [python_of(self._layer), "-c", _START, program],
-                environ=self._environ,
-                cwd=self._cwd,
-                stderr=stderr,
-                pass_fds=self._streams,
-            )
-        threading.Thread(target=self._listen, name="isoenv-forks", daemon=True).start()
-        self._order({"sources": [list(part) for part in parts]})
-        with self._answers:
-            self._answers.wait_for(lambda: self._gone or self._ready is not None)
-        if not self._ready:
-            self.close()
-        return bool(self._ready)
+        """Wait until the process is ready, the first time; whether it can be used."""
+        with self._preparing:
+            if not self._is_asked:
+                self._is_asked = True
+                threading.Thread(target=self._listen, name="isoenv-forks", daemon=True).start()
+                self._order({"sources": [list(part) for part in sources]})
+            with self._answers:
+                self._answers.wait_for(lambda: self._gone or self._ready is not None)
+                return bool(self._ready) and not self._gone
 
     def _order(self, order: Mapping[str, Any]) -> None:
         data = marshal.dumps(dict(order), 4)
@@ -191,11 +216,12 @@ class _Server:
             self._answers.notify_all()
 
     def close(self) -> None:
-        """End the process, in an orderly way if it can."""
+        """End the process, in an orderly way if it has children to see to."""
         if self._popen.stdin is not None:
             with contextlib.suppress(OSError):
                 self._popen.stdin.close()
-        has_gone(self._popen, _GRACE)
+        if self._count:
+            has_gone(self._popen, _GRACE)
         kill_group(self._popen)
         self._popen.wait()
         shutil.rmtree(self._directory, ignore_errors=True)

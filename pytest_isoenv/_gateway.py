@@ -7,7 +7,6 @@ execnet's own ``popen`` cannot give it variables of its own, and its exit status
 from __future__ import annotations
 
 import contextlib
-import importlib.resources
 import inspect
 import marshal
 import tempfile
@@ -23,6 +22,7 @@ from execnet import gateway_base, gateway_bootstrap
 
 from pytest_isoenv._forks import Forks, Sources
 from pytest_isoenv._process import (
+    MARK,
     Process,
     abort,
     describe_ending,
@@ -34,6 +34,7 @@ from pytest_isoenv._process import (
     terminate,
 )
 from pytest_isoenv._secrets import hide
+from pytest_isoenv._sources import source
 from pytest_isoenv.environment import Environment
 from pytest_isoenv.errors import WorkerError
 
@@ -55,7 +56,7 @@ _LAG = 2.0
 # How long a debugger may take to go before it is told again (seconds).
 _REMINDER = 0.5
 # After these events a worker waits for the host; after all others it has something to do.
-_WAITS = ("items", "terminal wanted", "finish")
+_WAITS = ("terminal wanted", "finish")
 # What a test that hangs may send for ever.
 _CHATTER = ("live log", "warning")
 
@@ -80,9 +81,9 @@ class Worker:
     ``deliver`` is called from a thread of the gateway with every event, in order, and at last
     with None (``over`` is set then), after which :meth:`ending` and :meth:`last_words` tell how
     it went. ``paused`` is set once a worker that collects for itself waits for :meth:`select`.
-    ``streams`` are descriptors for the standard streams of what runs there, None for none; a
-    stderr of its own is kept. ``steps`` says that it is told test by test what to run. What can
-    be forked by ``forks`` is not started afresh.
+    ``steps`` says that it is told test by test what to run. Of ``forks`` it has its streams; it is
+    forked where that can be done and what forks is there, or ``may_fork`` says that it may be
+    started for this. A stderr of its own is kept. ``mark`` is what its processes are known by.
     """
 
     _popen: Process
@@ -93,11 +94,11 @@ class Worker:
         environment: Environment,
         cwd: Path,
         deliver: Deliver,
-        streams: Sequence[int | None] = (None, None, None),
+        forks: Forks,
         *,
-        environ: Mapping[str, str] | None = None,
+        mark: str,
         steps: bool = False,
-        forks: Forks | None = None,
+        may_fork: bool = False,
     ) -> None:
         self._environment = environment
         self._deliver = deliver
@@ -115,18 +116,20 @@ class Worker:
         self._tests_over = 0
         self._was_told = False
         command = [str(environment.python), "-c", _BOOTSTRAP]
-        variables = {**environment.environ, **(environ or {})}
-        forked = forks.fork(environment, command, variables, streams[2]) if forks else None
-        if forked is not None:
-            self._popen, self._stderr = forked
-            return
-        self._stderr = tempfile.TemporaryFile() if streams[2] is None else None  # noqa: SIM115
+        variables = {**environment.environ, MARK: mark}
+        stderr = forks.streams[2]
+        if may_fork or forks.has_begun(environment, variables):
+            forked = forks.fork(environment, command, variables, stderr, _sources())
+            if forked is not None:
+                self._popen, self._stderr = forked
+                return
+        self._stderr = tempfile.TemporaryFile() if stderr is None else None  # noqa: SIM115
         self._popen = spawn(
             command,
             environ=variables,
             cwd=cwd,
-            stderr=self._stderr or streams[2],
-            pass_fds=[stream for stream in streams if stream is not None],
+            stderr=self._stderr or stderr,
+            pass_fds=[stream for stream in forks.streams if stream is not None],
         )
 
     def start(self, request: Mapping[str, Any]) -> None:
@@ -141,8 +144,8 @@ class Worker:
             pipes = cast("gateway_base.IO", _Pipes(self._popen))
             _bootstrap(pipes)
             gateway = execnet.Gateway(pipes, spec)
-            self._channel = gateway.remote_exec(_source("main"))
-            parts = {part: _source(part) for part in _parts(request)}
+            self._channel = gateway.remote_exec(source("main"))
+            parts = {part: source(part) for part in _parts(request)}
             self._channel.send(marshal.dumps({**request, "parts": parts}, 4))
         except (OSError, EOFError, AssertionError) as error:
             self.paused.set()
@@ -171,7 +174,7 @@ class Worker:
             self._check(event)
         if event["kind"] == "terminal back":
             self._has_terminal = False
-        if event["kind"] == "items":
+        if event.get("waits"):
             self.awaits_selection = True
             self.paused.set()
         self._deliver(event)
@@ -181,7 +184,7 @@ class Worker:
         is_over = kind == "lost" or (kind == "test" and event["over"])
         self._tests_over += is_over
         self._was_told = False
-        if kind in _WAITS or (self._steps and is_over):
+        if kind in _WAITS or event.get("waits") or (self._steps and is_over):
             self._busy_since = None
         elif kind not in _CHATTER:
             self._busy_since = time.monotonic()
@@ -356,18 +359,18 @@ def _bootstrap(pipes: gateway_base.IO) -> None:
         # Kept, for a test may replace what the module has.
         "import types; struct = types.SimpleNamespace(**vars(struct))",
         "base = types.SimpleNamespace(**globals())",
-        f"exec(compile({_source('gateway')!r}, '<isoenv>', 'exec'), globals())",
+        f"exec(compile({source('gateway')!r}, '<isoenv>', 'exec'), globals())",
         "serve(base, io)",
     )
     if pipes.read(1) != b"1":
         raise EOFError
 
 
-def sources_of_forks() -> Sources:
-    """The program that forks workers, and what all of these compile, by the names it has there."""
-    parts = [(_source(part), f"<isoenv {part}>") for part in _parts({})]
-    gateway = [(_execnet(), "<execnet>"), (_source("gateway"), "<isoenv>")]
-    return _source("forks"), [*gateway, (f"{_source('main')}\n", "<remote exec>"), *parts]
+def _sources() -> Sources:
+    """What all workers compile, by the names that it has there."""
+    parts = [(source(part), f"<isoenv {part}>") for part in _parts({})]
+    gateway = [(_execnet(), "<execnet>"), (source("gateway"), "<isoenv>")]
+    return [*gateway, (f"{source('main')}\n", "<remote exec>"), *parts]
 
 
 def _parts(request: Mapping[str, Any]) -> list[str]:
@@ -379,9 +382,3 @@ def _parts(request: Mapping[str, Any]) -> list[str]:
 @cache
 def _execnet() -> str:
     return inspect.getsource(gateway_base)
-
-
-@cache
-def _source(part: str) -> str:
-    directory = importlib.resources.files("pytest_isoenv").joinpath("_worker")
-    return directory.joinpath(f"{part}.py").read_text("utf-8")

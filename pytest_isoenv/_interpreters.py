@@ -9,30 +9,22 @@ import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-from packaging.version import Version
+from typing import TYPE_CHECKING, Any
 
 from pytest_isoenv._files import read_json, write_json
 from pytest_isoenv._process import Processes
-from pytest_isoenv._python_downloads import Downloads
-from pytest_isoenv._python_places import (
-    conda_executables,
-    executables,
-    is_script,
-    python_below,
-)
-from pytest_isoenv._python_request import (
-    OLDEST,
-    PythonRequest,
-    names_a_path,
-    parse_request,
-    version_of,
-)
 from pytest_isoenv._settings import Settings
 from pytest_isoenv.errors import InterpreterNotFound
-from pytest_isoenv.pinned import Interpreter
+from pytest_isoenv.pinned import OLDEST, Interpreter
+from pytest_isoenv.spec import names_a_path
+
+if TYPE_CHECKING:
+    from packaging.version import Version
+
+    from pytest_isoenv._python_downloads import Downloads
+    from pytest_isoenv._python_request import PythonRequest
 
 #: Runs in the interpreter that is probed, on any Python 3.
 PROBE = """
@@ -96,8 +88,13 @@ class Interpreters:
         self._write = keep
         remembered = read_json(memory)
         self._known: dict[str, Any] = remembered if isinstance(remembered, dict) else {}
-        self._downloads = Downloads(settings, processes)
         self._lock = threading.RLock()
+
+    @cached_property
+    def _downloads(self) -> Downloads:
+        from pytest_isoenv._python_downloads import Downloads  # only who misses one pays for it
+
+        return Downloads(self._settings, self._processes)
 
     def find(self, request: str | None, *, download: bool = True) -> Interpreter:
         """The interpreter for a request; None is the host's own.
@@ -123,16 +120,22 @@ class Interpreters:
             return own
         if names_a_path(request):
             return self._at((self._settings.root / Path(request).expanduser()).absolute())
+        from pytest_isoenv._python_request import parse_request  # the host's own costs no look
+
         wanted = parse_request(request)
         named = self._by_name(request, wanted)
         return self._by_kind(wanted, own) if named is None and wanted else named
 
     def _at(self, path: Path) -> Interpreter | None:
+        from pytest_isoenv._python_places import python_below  # the host's own costs no look
+
         return self._probe(python_below(path) if path.is_dir() else path)
 
     def _by_name(self, name: str, wanted: PythonRequest | None) -> Interpreter | None:
         if not name[0].isalpha():
             return None
+        from pytest_isoenv._python_places import is_script  # the host's own costs no look
+
         path = shutil.which(name, path=self._settings.environ.get("PATH"))
         if path is None or (wanted and is_script(Path(path))):
             return None  # a shim that would have to run each time: the version says it all
@@ -142,6 +145,8 @@ class Interpreters:
     def _by_kind(self, wanted: PythonRequest, own: Interpreter | None) -> Interpreter | None:
         if own and wanted.fits_host(own):
             return own
+        from pytest_isoenv._python_places import conda_executables, executables
+
         for places in (executables, conda_executables):
             files = places(self._settings.environ)
             likely = [path for path in files if wanted.may_be_called(path.resolve().name)]
@@ -151,6 +156,8 @@ class Interpreters:
         return None
 
     def _download(self, request: str | None) -> tuple[Interpreter | None, str]:
+        from pytest_isoenv._python_request import parse_request  # the host's own costs no look
+
         wanted = parse_request(request) if request else None
         if wanted is None:
             return None, ""
@@ -163,6 +170,8 @@ class Interpreters:
 
     def _labels(self, own: Interpreter | None) -> list[str]:
         """What is there to choose from, oldest first; CPythons before others."""
+        from pytest_isoenv._python_places import executables  # only a failure pays for it
+
         with self._lock:
             files = executables(self._settings.environ)
             probed = self._probe_all(p for p in files if not p.resolve().name.startswith("python2"))
@@ -250,5 +259,7 @@ def _machine() -> str:
 
 def _newest(python: Interpreter) -> tuple[bool, Version]:
     """Sorts the newest last; what is not released yet comes before all that is."""
+    from pytest_isoenv._python_request import version_of
+
     version = version_of(python)
     return not version.is_prerelease, version

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +16,12 @@ from pytest_isoenv import _host, _options, hookspecs
 class Launch:
     """The part of the workers' requests that all workers of a session share.
 
-    ``streams`` are copies of this process's standard streams, for what is not captured there, and
-    for debuggers; None for one that it does not have. Only with ``-s`` stderr is among them: it
-    is where a worker that dies leaves its last words.
+    ``streams`` are the user's own, for what is not captured there, and for debuggers; None for one
+    that is not to be had.
     """
 
-    def __init__(self, config: pytest.Config) -> None:
-        with _uncaptured(config):
-            # -p no:capture says it, too.
-            wanted = (0, 1, 2) if config.getoption("capture", "no") == "no" else (0, 1)
-            self.streams = [_copy(number) if number in wanted else None for number in range(3)]
+    def __init__(self, config: pytest.Config, streams: Sequence[int | None]) -> None:
+        self._streams = list(streams)
         self._basetemp = _basetemp(config)
         _share_log_file(config)
         self._common = self._shared(config)
@@ -42,8 +37,8 @@ class Launch:
             "markers": [line for line in config.getini("markers") if line.startswith("env(")],
             "hooks": _hooks(config),
             "junit_family": _junit_family(config),
-            "streams": self.streams,
-            "live": self.streams[2] is not None,
+            "streams": self._streams,
+            "live": self._streams[2] is not None,
             "width": config.get_terminal_writer().fullwidth,
             "failures": _options.failures_to_stop_at(config),
             "docs": config.option.collectonly and config.option.verbose >= 1,
@@ -71,42 +66,6 @@ class Launch:
         if positional is not None:
             told["positional"] = list(positional)
         return {**self._common, **told}
-
-    def close(self) -> None:
-        """Close the descriptors; workers have their own copies."""
-        for descriptor in self.streams:
-            if descriptor is not None:
-                os.close(descriptor)
-
-
-@contextlib.contextmanager
-def _uncaptured(config: pytest.Config) -> Iterator[None]:
-    """While this lasts, the standard streams are the user's own, stdin too.
-
-    pytest keeps stdin away all the time, and the others only while something runs.
-    """
-    manager: Any = config.pluginmanager.getplugin("capturemanager")
-    if manager is None:
-        yield
-        return
-    capturing = manager._global_capturing
-    ran = capturing is not None and capturing.is_started()
-    manager.suspend(in_=True)
-    try:
-        yield
-    finally:
-        manager.resume()
-        if not ran:
-            manager.suspend_global_capture(in_=False)
-
-
-def _copy(number: int) -> int | None:
-    if os.name != "posix":  # descriptors cannot be handed to another process
-        return None
-    try:
-        return os.dup(number)
-    except OSError:  # it is closed
-        return None
 
 
 def _basetemp(config: pytest.Config) -> Path | None:

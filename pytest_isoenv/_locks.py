@@ -13,11 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from packaging.markers import Marker
-from packaging.specifiers import SpecifierSet
-
 from pytest_isoenv._files import content_digest, metadata_digest, with_named_files
-from pytest_isoenv._outside import outside
 from pytest_isoenv._reading import UnreadableError, read_toml
 from pytest_isoenv._redact import redact
 from pytest_isoenv.errors import LockError, Problem
@@ -43,6 +39,8 @@ def problems_with(
     path: str, name: EnvName, spec: EnvSpec, root: Path, locked: bool
 ) -> list[Problem]:
     """Whether a lock can be read, and if it has to, whether it fits what is declared."""
+    from pytest_isoenv._outside import outside  # only projects with lock files pay for it
+
     try:
         text = (root / path).read_text(encoding="utf-8")
         parse_pylock(text)
@@ -65,6 +63,8 @@ def problems_with(
 
 def refusals(path: str, spec: EnvSpec, root: Path) -> list[str]:
     """What of a lock that a declaration names, and that can be read, leads out of the project."""
+    from pytest_isoenv._outside import outside  # only projects with lock files pay for it
+
     try:
         return [f"{path!r}: {reason}" for reason in outside(path, spec, root)]
     except (OSError, ValueError):
@@ -167,6 +167,8 @@ def lowest_python(spec: EnvSpec, root: Path, interpreter: Interpreter) -> str:
         text = str(table.get("requires-python", ""))
     if not text or text[0] not in "<>=~!":
         return own
+    from packaging.specifiers import SpecifierSet  # only locking pays for it
+
     bounds = [s.version for s in SpecifierSet(text) if s.operator in (">=", "~=", "==", ">")]
     numbers = [re.findall(r"\d+", bound)[:2] for bound in bounds]
     complete = [tuple(map(int, pair)) for pair in numbers if len(pair) == 2]
@@ -175,6 +177,8 @@ def lowest_python(spec: EnvSpec, root: Path, interpreter: Interpreter) -> str:
 
 def check_python(path: str, text: str, interpreter: Interpreter) -> None:
     """Refuse a lock that was made for other Pythons or platforms; raises LockError."""
+    from packaging.markers import Marker  # only resolving pays for it
+
     lock = parse_pylock(text)
     if lock.requires_python is not None and not lock.requires_python.contains(
         interpreter.version, prereleases=True

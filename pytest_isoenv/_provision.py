@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pytest_isoenv import _layers, _locks, _runner, _soundness
-from pytest_isoenv._backends import uv
-from pytest_isoenv._backends.records import told
-from pytest_isoenv._build import Builder
+from pytest_isoenv import _layers, _layout, _locks, _runner, _soundness
 from pytest_isoenv._commands import Commands
+from pytest_isoenv._files import read_json
 from pytest_isoenv._interpreters import Interpreters
 from pytest_isoenv._once import Once
+from pytest_isoenv._prefixes import python_of
 from pytest_isoenv._process import Processes
 from pytest_isoenv._resolutions import is_too_old, kept_in
 from pytest_isoenv._resolve import Resolver
 from pytest_isoenv._settings import Settings
 from pytest_isoenv._store import Check, Entry, manifest_in
 from pytest_isoenv._stores import Stores
+from pytest_isoenv._trees import Trees
 from pytest_isoenv._wanted import intent_of, wanted_of
-from pytest_isoenv._wheels import NotBuilt
 from pytest_isoenv.backend import Backend, Damage, Finding, Wanted
-from pytest_isoenv.environment import Environment, activated, python_of
+from pytest_isoenv.environment import Environment, activated
 from pytest_isoenv.pinned import BUILT_AGAIN, EnvKey, Interpreter, PinnedEnv, Resolution
 from pytest_isoenv.spec import EnvName, EnvSpec
+
+if TYPE_CHECKING:
+    from pytest_isoenv._build import Builder
 
 #: Called with an environment's name when work on it begins that may take a while.
 Notify = Callable[[EnvName], None]
@@ -85,7 +88,7 @@ class Provisioner:
         self._processes = processes = Processes(stores.scratch.run)
         self._commands = Commands(settings, processes, self._backends.values())
         self._resolver = Resolver(settings, stores, self._commands)
-        self._builder = Builder(settings, stores, processes, self._commands)
+        self._trees = Trees(settings, stores, self._commands)
         kept = stores.kept
         self._interpreters = Interpreters(settings, processes, kept.interpreters, kept.note)
         self._ready: Once[EnvSpec, Environment] = Once()
@@ -101,9 +104,30 @@ class Provisioner:
         self._stores.close(clean=bool(self._ready) and not self._processes.stopped)
 
     @cached_property
+    def _builder(self) -> Builder:
+        from pytest_isoenv._build import Builder  # only a miss pays for it
+
+        return Builder(self._settings, self._stores, self._processes, self._commands)
+
+    @cached_property
     def shared(self) -> Path:
         """Where other processes of this run may keep ephemeral environments until it is over."""
         return self._stores.scratch.ephemeral()
+
+    def expect(self, layer: Path | None) -> None:
+        """Let the project's next run begin early with what workers are forked from; None: nothing.
+
+        See :mod:`pytest_isoenv._ahead`.
+        """
+        note = _layout.ahead(self._settings.cache, self._settings.root)
+        told = {"layer": str(layer)} if layer is not None else None
+        if read_json(note) == told:
+            return
+        if told is not None:
+            self._stores.kept.note(note, told)
+        else:
+            with contextlib.suppress(OSError):
+                note.unlink(missing_ok=True)
 
     def environment(self, name: EnvName, spec: EnvSpec) -> Environment:
         """The environment for a request, cached or built now.
@@ -117,6 +141,8 @@ class Provisioner:
 
         Raises :exc:`~pytest_isoenv.errors.InterpreterNotFound`.
         """
+        from pytest_isoenv._wheels import NotBuilt  # only a look without a run pays for it
+
         backend = self._backends[spec.backend]
         interpreter = self.interpreter_for(spec, download=False)
         layers = list(self._layers_there(spec))
@@ -191,6 +217,8 @@ class Provisioner:
 
     def _condemned(self, directory: Path) -> str:
         """Why an environment is not to be used any longer, from now on by nobody."""
+        from pytest_isoenv._backends.records import told  # only damage pays for it
+
         manifest = manifest_in(directory.parent)
         if manifest is None or manifest["directory"] != directory.name:
             return "others have found that"
@@ -233,6 +261,8 @@ class Provisioner:
         Versions of ``old`` stay where they fit, but for the packages in ``upgrade``. Raises the
         errors of :mod:`pytest_isoenv.errors`.
         """
+        from pytest_isoenv._backends import uv  # whatever installs it later: one way to lock
+
         interpreter = self._interpreters.find(spec.python)
         layers = [
             self.environment(name, _layers.fitted(below, spec)) for name, below in spec.beneath
@@ -241,7 +271,6 @@ class Provisioner:
         wanted = wanted_of(spec, interpreter, self._settings, _layers.packages(layers))
         python = _locks.lowest_python(spec, wanted.root, interpreter)
         directory = self._stores.scratch.ephemeral()
-        # Whatever installs it later: there is one way to lock.
         text, trees = uv.lock(
             wanted, directory, self._commands.run, python=python, old=old, upgrade=upgrade
         )
@@ -272,7 +301,7 @@ class Provisioner:
         named = [*resolution.trees, *((path, False) for path in wanted.spec.local)]
         backend = self._backends[wanted.spec.backend]
         sources = [
-            self._builder.source(backend, path, editable, wanted, build=build)
+            self._trees.source(backend, path, editable, wanted, build=build)
             for path, editable in named
         ]
         return PinnedEnv(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import types
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from _pytest.doctest import DoctestModule
@@ -66,15 +66,46 @@ class ProxyItem(pytest.Item):
 _Node = tuple[str, str, str, str]
 
 
-def with_marks(found: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What an environment has collected, its items with the marks that they name by number."""
-    marks = [
-        pytest.Mark(name, tuple(args), dict(kwargs), _ispytest=True)
-        for name, args, kwargs in found["marks"]
-    ]
-    for data in (*found["items"], *found["deselected"]):
-        data["marks"] = [marks[number] for number in data["marks"]]
-    return found
+class Found(NamedTuple):
+    """What an environment tells of an item that it has collected."""
+
+    id: str
+    key: str
+    above: tuple[_Node, ...]
+    node: _Node
+    path: str
+    location: tuple[str, int | None, str]
+    environments: Sequence[Any]
+    keywords: list[str]
+    marks: list[pytest.Mark]
+
+
+def read_items(event: Mapping[str, Any]) -> dict[str, Any]:
+    """What an environment tells of its collection; there the items name their marks by number."""
+    marks = _Marks(event["marks"])
+    found = {
+        which: [Found._make((*data, marks.of(numbers))) for *data, numbers in event[which]]
+        for which in ("items", "deselected")
+    }
+    return {**event, **found}
+
+
+class _Marks:
+    """The marks of an environment's items, but ours."""
+
+    def __init__(self, told: Iterable[tuple[str, Any, Any]]) -> None:
+        self._marks = [
+            pytest.Mark(name, tuple(args), dict(kwargs), _ispytest=True)
+            for name, args, kwargs in told
+        ]
+        self._sets: dict[tuple[int, ...], list[pytest.Mark]] = {}
+
+    def of(self, numbers: tuple[int, ...]) -> list[pytest.Mark]:
+        """Those with these numbers; one list for all items that have the same."""
+        if numbers not in self._sets:
+            marks = [self._marks[number] for number in numbers]
+            self._sets[numbers] = [mark for mark in marks if mark.name != MARK]
+        return self._sets[numbers]
 
 
 class Tree:
@@ -90,23 +121,24 @@ class Tree:
         self._paths: dict[str, Path] = {}
         self.children: list[pytest.Item | pytest.Collector] = []
 
-    def item(self, data: Mapping[str, Any], request: Request | None, *, alone: bool) -> ProxyItem:
+    def item(self, found: Found, request: Request | None, *, alone: bool) -> ProxyItem:
         """The proxy of one item; ``alone`` says that no other environment runs it, too."""
-        *above, (kind, name, _, doc) = data["chain"]
+        kind, name, _, doc = found.node
         shown = name if alone or request is None else with_variant(name, request.id)
-        nodeid = data["id"].removesuffix(name) + shown
-        parent = self._parent(tuple(above), data)
+        nodeid = found.id.removesuffix(name) + shown
+        parent = self._parent(found.above, found)
         item: ProxyItem = ProxyItem.from_parent(parent, name=shown, nodeid=nodeid)
         item.kind = kind
         _document(item, doc)
-        item.path = self._path(data["path"])
-        path, line, domain = data["location"]
+        item.path = self._path(found.path)
+        path, line, domain = found.location
         item.shown = (path, line, _with_name(domain, name, shown))
-        item.own_markers = [mark for mark in data["marks"] if mark.name != MARK]
-        item.keywords.update({mark.name: mark for mark in item.own_markers})
-        item.extra_keyword_matches.update(data["keywords"])
+        item.own_markers = found.marks.copy()
+        for mark in item.own_markers:
+            item.keywords[mark.name] = mark
+        item.extra_keyword_matches.update(found.keywords)
         if request is not None:
-            place(item, request, data["key"])
+            place(item, request, found.key)
         self._below(parent).append(item)
         return item
 
@@ -116,9 +148,9 @@ class Tree:
             self._paths[text] = Path(text)
         return self._paths[text]
 
-    def has_place_for(self, data: Mapping[str, Any]) -> bool:
+    def has_place_for(self, found: Found) -> bool:
         """Whether an item belongs here: a module's doctests are collected as a module of theirs."""
-        doctest = any(kind == DoctestModule.__name__ for kind, *_ in data["chain"])
+        doctest = any(kind == DoctestModule.__name__ for kind, *_ in found.above)
         return doctest == isinstance(self._root, DoctestModule)
 
     def stand_in(self, request: Request) -> ProxyItem:
@@ -135,18 +167,18 @@ class Tree:
         return parent.children if isinstance(parent, _Collected) else self.children
 
     def _parent(
-        self, chain: tuple[_Node, ...], data: Mapping[str, Any]
+        self, chain: tuple[_Node, ...], found: Found
     ) -> ProxyNode | ProxyDirectory | pytest.Session | pytest.Module:
         if not chain:
             return self._root
         if chain not in self._nodes:
             kind, name, directory, doc = chain[-1]
-            file, *names = data["id"].split("::")
-            inside = names[: len(chain) - (len(data["chain"]) - len(names))]
+            file, *names = found.id.split("::")
+            inside = names[: len(chain) - (len(found.above) + 1 - len(names))]
             nodeid = "::".join([file, *inside]) if inside or kind == "Module" else name
             if nodeid == self._root.nodeid:
                 return self._root
-            above = self._parent(chain[:-1], data)
+            above = self._parent(chain[:-1], found)
             node: ProxyNode | ProxyDirectory
             if directory:
                 path = Path(directory)

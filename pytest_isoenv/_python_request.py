@@ -8,11 +8,7 @@ import re
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import Version
 
-from pytest_isoenv.pinned import Interpreter
-from pytest_isoenv.spec import is_path
-
-#: The oldest Python that a worker runs on.
-OLDEST = (3, 8)
+from pytest_isoenv.pinned import OLDEST, Interpreter
 
 _REQUEST = re.compile(
     r"(python|(?P<implementation>cpython|pypy|graalpy))?"
@@ -82,11 +78,6 @@ class PythonRequest:
             self.versions.contains(f"{minor}.{patch}", prereleases=True)
             for patch in range(_HIGHEST)
         )
-
-
-def names_a_path(text: str) -> bool:
-    """Whether a Python is asked for by where it lies."""
-    return not text.startswith("~=") and (is_path(text) or "/" in text)
 
 
 def parse_request(text: str) -> PythonRequest | None:

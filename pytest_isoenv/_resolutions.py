@@ -9,7 +9,6 @@ from typing import Any
 
 from pytest_isoenv import _spans
 from pytest_isoenv._files import read_json
-from pytest_isoenv._hints import trouble
 from pytest_isoenv._wanted import metadata_of
 from pytest_isoenv.errors import CommandError
 from pytest_isoenv.pinned import Artefact, Foreign, Resolution
@@ -73,6 +72,8 @@ def served(resolution: Resolution, max_age: str, why: str) -> str:
 
 def could_not_ask(error: CommandError) -> bool:
     """Whether no index answered, as opposed to an answer that is no good."""
+    from pytest_isoenv._hints import trouble  # only a failure pays for it
+
     told = trouble(error.output)
     return told.unreachable or told.passes
 

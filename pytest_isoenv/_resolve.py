@@ -9,7 +9,6 @@ from pathlib import Path
 
 from pytest_isoenv import _locks
 from pytest_isoenv._commands import Commands
-from pytest_isoenv._hints import LOOSEN
 from pytest_isoenv._resolutions import (
     NOT_ASKED,
     could_not_ask,
@@ -46,6 +45,8 @@ class Resolver:
         try:
             return self._resolution(backend, wanted, notify)
         except ResolutionError as error:
+            from pytest_isoenv._hints import LOOSEN  # only a failure pays for it
+
             lock = wanted.spec.lock
             if lock is not None and error.hint == LOOSEN:
                 error.hint = f"it must fit what {lock} has locked: lock that anew, or {LOOSEN}"

@@ -35,7 +35,7 @@ def own(root: Path) -> bool:
     with told(root):
         if not root.is_dir():
             root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _refuse_strangers(root)
+        refuse_strangers(root)
         if not os.access(root, os.W_OK):
             return False
         for name, text in (("README.md", _README), ("CACHEDIR.TAG", _CACHEDIR_TAG)):
@@ -44,8 +44,8 @@ def own(root: Path) -> bool:
     return True
 
 
-def _refuse_strangers(root: Path) -> None:
-    """Whoever can write there can have us run what they like."""
+def refuse_strangers(root: Path) -> None:
+    """Raise StoreError where others can write: they could have us run what they like."""
     if not hasattr(os, "getuid"):
         return
     trusted = {os.getuid(), 0}

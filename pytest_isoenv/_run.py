@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from pytest_isoenv import _config, _host, _neighbours, _settings
+from pytest_isoenv import _ahead, _config, _host, _neighbours, _settings
 from pytest_isoenv._backends import builtin, unsupported_by
 from pytest_isoenv._disk import remarks
 from pytest_isoenv._interrupts import obey_the_others
 from pytest_isoenv._jobs import Job
 from pytest_isoenv._provision import Provisioner
-from pytest_isoenv._proxies import Tree, arguments_for, collect_reports
+from pytest_isoenv._proxies import Found, Tree, arguments_for, collect_reports
 from pytest_isoenv._reports import module_of
 from pytest_isoenv._requests import Request, requested
 from pytest_isoenv._select import Selector, request_of, tell_apart
@@ -42,6 +42,7 @@ class Run:
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
+        self._is_ready = False
         self._settings = _settings_of(config)
         added = config.hook.pytest_isoenv_backends(config=config)
         self._backends: list[Backend] = [*builtin(), *(b for found in added for b in found)]
@@ -55,6 +56,8 @@ class Run:
             unsupported=partial(unsupported_by, self._backends),
         )
         self.selector = Selector(self._declarations)
+        if self.selector.default:
+            self.get_ready()
         self.announced = False
         self._conductor: Conductor | None = None
         self._provided: dict[str, Record] = {}
@@ -70,6 +73,12 @@ class Run:
     def _notify(self, name: str) -> None:
         if self._conductor is not None:
             self._conductor.notify(name)
+
+    def get_ready(self) -> None:
+        """There will be work for environments, as it seems, while pytest still collects."""
+        if not self._is_ready:
+            self._is_ready = True
+            _ahead.begin(self._config)
 
     def obey_signals(self) -> None:
         """From now on there are things to put away before the run ends, however it is ended."""
@@ -176,12 +185,12 @@ class Run:
         tree = Tree(session)
         proxies: dict[tuple[str, str], pytest.Item] = {}
         for job in jobs:
-            for data in (job.found or {}).get(which, ()):
-                marked = self.selector.of_marks(data["environments"], data["id"])
+            for found in (job.found or {}).get(which, ()):
+                marked = self.selector.of_marks(found.environments, found.id)
                 for request in marked or [job.request]:
                     plain = len(marked) == 1 if marked else alone
-                    item = tree.item(data, request, alone=plain)
-                    proxies.setdefault((item.nodeid, data["key"]), item)
+                    item = tree.item(found, request, alone=plain)
+                    proxies.setdefault((item.nodeid, found.key), item)
             if job.failure is not None and which == "items":
                 item = tree.stand_in(job.request)
                 proxies[item.nodeid, ""] = item
@@ -209,19 +218,19 @@ class Run:
 
     def _claimed(self, tree: Tree, jobs: list[Job], error: str) -> None:
         """Proxies of each environment's own tests, and of those that none of them claims."""
-        unclaimed: dict[str, Any] = {}
+        unclaimed: dict[str, Found] = {}
         for job in jobs:
-            for data in (job.found or {}).get("items", ()):
-                if not tree.has_place_for(data):
+            for found in (job.found or {}).get("items", ()):
+                if not tree.has_place_for(found):
                     continue
-                marked = self.selector.of_marks(data["environments"], data["id"])
+                marked = self.selector.of_marks(found.environments, found.id)
                 wanted = marked or self.selector.default
                 if job.request in wanted:
-                    tree.item(data, job.request, alone=len(wanted) == 1)
+                    tree.item(found, job.request, alone=len(wanted) == 1)
                 elif not wanted:
-                    unclaimed[data["key"]] = data
-        for data in unclaimed.values():
-            item = tree.item(data, None, alone=True)
+                    unclaimed[found.key] = found
+        for found in unclaimed.values():
+            item = tree.item(found, None, alone=True)
             item.why_not_here = f"it names no environment, and here its file has an error:\n{error}"
 
     @contextlib.contextmanager
@@ -274,7 +283,11 @@ class Run:
 
     def _new_conductor(self, session: pytest.Session) -> Conductor:
         self._conductor = Conductor(
-            session, self._provisioner, self._settings, Status(self._config)
+            session,
+            self._provisioner,
+            self._settings,
+            Status(self._config),
+            _ahead.forks_of(self._config),
         )
         return self._conductor
 
@@ -354,6 +367,7 @@ class Run:
         """Leave no process and no throw-away directory; a second time does nothing."""
         if self._conductor is not None:
             self._conductor.close()
+            self._expect_the_same(self._conductor.jobs)
             self._conductor = None
         provisioner = vars(self).pop("_provisioner", None)
         if provisioner is not None:
@@ -361,6 +375,13 @@ class Run:
         if self._disobey is not None:
             self._disobey()
             self._disobey = None
+
+    def _expect_the_same(self, jobs: Sequence[Job]) -> None:
+        """The next run will most likely fork its workers from where this one did, or could have."""
+        environments = [job.environment for job in jobs if job.environment is not None]
+        kept = [one.forks_from for one in environments if one.provisioned != "ephemeral"]
+        if kept:
+            self._provisioner.expect(next(filter(None, kept), None))
 
 
 def _leave_alone_what_is_there() -> None:
@@ -456,9 +477,7 @@ def _settings_of(config: pytest.Config) -> _settings.Settings:
     option = config.option
     return _settings.gather(
         config.rootpath,
-        cache=config.invocation_params.dir / Path(option.env_cache_dir).expanduser()
-        if option.env_cache_dir
-        else None,
+        cache=_ahead.named_cache(config, option),
         jobs=_jobs(option.env_jobs),
         refresh=option.env_refresh,
         upgrade=option.env_upgrade,

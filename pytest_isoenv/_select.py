@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pytest_isoenv._config import HOST, Declarations
+from pytest_isoenv._reports import module_of
 from pytest_isoenv._requests import Request, read_requests
 from pytest_isoenv.errors import Problem
 
@@ -146,6 +147,20 @@ class Variant(pytest.Item):
     def runtest(self) -> None:
         """Never called: a variant always runs in an environment."""
         raise AssertionError(f"{self.nodeid} was to run in an environment")
+
+
+# Options by which pytest's own plugins select and order items, and hooks by which others do.
+_OPTIONS = ("keyword", "markexpr", "deselect", "lf", "failedfirst", "newfirst", "stepwise")
+_INERT = ("_pytest.", "pytest_isoenv.")
+_HOOKS = ("pytest_collection_modifyitems", "pytest_collection_finish", "pytest_runtestloop")
+
+
+def wants_all(config: pytest.Config) -> bool:
+    """Whether the host will run all items of an environment in their order, whatever they are."""
+    if config.option.collectonly or any(config.getoption(name, None) for name in _OPTIONS):
+        return False
+    implemented = [impl for name in _HOOKS for impl in getattr(config.hook, name).get_hookimpls()]
+    return all(module_of(impl.plugin).startswith(_INERT) for impl in implemented)
 
 
 def request_of(item: pytest.Item) -> Request | None:

@@ -6,9 +6,9 @@ in the main thread, which takes the workers' events from one queue.
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import time
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -16,7 +16,7 @@ import pytest
 
 from pytest_isoenv._coverage import Measurement, library_of
 from pytest_isoenv._forks import Forks
-from pytest_isoenv._gateway import Event, Worker, sources_of_forks
+from pytest_isoenv._gateway import Event, Worker
 from pytest_isoenv._interrupts import deferred
 from pytest_isoenv._jobs import Job, by_request
 from pytest_isoenv._launch import Launch
@@ -28,10 +28,10 @@ from pytest_isoenv._process import (
     kill_marked,
 )
 from pytest_isoenv._provision import Provisioner
-from pytest_isoenv._proxies import with_marks
+from pytest_isoenv._proxies import read_items
 from pytest_isoenv._relay import Warned
 from pytest_isoenv._requests import Request
-from pytest_isoenv._select import request_of
+from pytest_isoenv._select import request_of, wants_all
 from pytest_isoenv._settings import Settings
 from pytest_isoenv._status import Status
 from pytest_isoenv._terminal import Terminal
@@ -62,6 +62,7 @@ class Conductor:
         provisioner: Provisioner,
         settings: Settings,
         status: Status,
+        forks: Forks,
     ) -> None:
         self.jobs: list[Job] = []
         self._session = session
@@ -71,9 +72,11 @@ class Conductor:
         self._events: queue.SimpleQueue[tuple[Job | None, Event | None]] = queue.SimpleQueue()
         self._pool = ThreadPoolExecutor(settings.jobs, thread_name_prefix="isoenv")
         self._open: set[Job] = set()
+        self._held = contextlib.ExitStack()
         self._stopping = False
         self._alone = False
-        self._launch = Launch(self._config)
+        self._forks = forks
+        self._launch = Launch(self._config, forks.streams)
         self._workers: list[Worker] = []
         self._watchdog = Watchdog(self._workers, settings.timeout)
         self._watchdog.start()
@@ -83,16 +86,6 @@ class Conductor:
         # A worker of pytest-xdist is told from test to test what comes next, and tells its own.
         self._steps = hasattr(self._config, "workerinput")
         self._current: pytest.Item | None = None
-        # Tells the processes of the session, and those of each worker, from all others, whatever
-        # group they have moved to. It is none of the cache's: if this process is killed, workers
-        # tear their fixtures down, and nobody who sweeps there may end them before.
-        self._mark = uuid.uuid4().hex
-        self._forks = Forks(
-            self._config.invocation_params.dir,
-            self._launch.streams,
-            self._mark,
-            sources_of_forks(),
-        )
         self._addopts = settings.addopts
         self._timeout = settings.timeout or 0.0
 
@@ -108,6 +101,9 @@ class Conductor:
             self._add(Job(self._config, request, [], self._already_warned, positional))
         while any(job.finds and job.found is None for job in self._open):
             self._handle(*self._next())
+        if any(job.found is not None and not job.found["waits"] for job in self._open):
+            # Tests run already: what they give is taken in before the run ends.
+            self._held.enter_context(deferred(self._interrupt))
         return self.jobs
 
     def collect_apart(self, requests: Sequence[Request], path: str) -> list[Job]:
@@ -190,7 +186,7 @@ class Conductor:
             # Said when pytest's own loop has begun: what is said before it is a collection error.
             self._open.add(job)
             self._events.put((job, {"kind": "stand-in"}))
-        elif job in self._open:
+        elif job in self._open and job.found is not None and job.found["waits"]:
             self._submit(job)
 
     def _submit(self, job: Job) -> None:
@@ -209,6 +205,7 @@ class Conductor:
 
     def finish(self) -> None:
         """Handle events until every environment has finished."""
+        self._held.close()
         with deferred(self._interrupt):
             while self._open:
                 self._handle(*self._next())
@@ -237,6 +234,7 @@ class Conductor:
 
     def end(self) -> None:
         """Stop what still runs: fixtures get their teardown, then nothing is left."""
+        self._held.close()
         self._stopping = True
         running = [job.worker for job in self._open if job.worker is not None]
         if running or self._open:
@@ -272,8 +270,7 @@ class Conductor:
             worker.close(_GRACE)
         self._forks.close()
         if self._workers:
-            kill_marked(MARK, self._mark)
-        self._launch.close()
+            kill_marked(MARK, self._forks.mark)
         if self._measurement is not None:
             self._measurement.close()
 
@@ -323,7 +320,7 @@ class Conductor:
         self._fail(job, *job.failure)
 
     def _on_items(self, job: Job, event: Event) -> None:
-        job.found = with_marks(event)
+        job.found = read_items(event)
 
     def _on_test(self, job: Job, event: Event) -> None:
         job.relay.test(event)
@@ -589,6 +586,7 @@ class Conductor:
             files = files and [str(next(iter(job.relay.waiting.values())).path)]
         request = self._launch.request(place, ids, files, job.positional)
         request["steps"] = self._steps
+        request["whole"] = self._alone and not self._steps and wants_all(self._config)
         request["addopts"] = self._addopts
         request["isolation"] = job.spec.isolation
         request["coverage"] = self._measuring(job, environment, place)
@@ -596,10 +594,10 @@ class Conductor:
             environment,
             self._config.invocation_params.dir,
             lambda event: self._events.put((job, event)),
-            self._launch.streams,
-            environ={MARK: f"{self._mark}-{len(self._workers)}"},
+            self._forks,
+            mark=f"{self._forks.mark}-{len(self._workers)}",
             steps=self._steps,
-            forks=self._forks if job.spec.fork_worker or self._is_worth_a_fork else None,
+            may_fork=job.spec.fork_worker or len(self.jobs) >= _WORTH_A_FORK,
         )
         job.worker = worker
         self._workers.append(worker)
@@ -607,10 +605,6 @@ class Conductor:
         if self._stopping:
             worker.kill()
         return worker
-
-    @property
-    def _is_worth_a_fork(self) -> bool:
-        return len(self.jobs) >= _WORTH_A_FORK
 
     def _measuring(self, job: Job, environment: Environment, place: str) -> Event | None:
         """How the worker measures coverage; None where it does not."""

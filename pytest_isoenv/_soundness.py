@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pytest_isoenv import _compiled, _whereabouts
-from pytest_isoenv._backends import health, records
-from pytest_isoenv.backend import Backend, Damage, Run
 from pytest_isoenv.errors import BrokenEnvironment
+
+if TYPE_CHECKING:
+    from pytest_isoenv.backend import Backend, Damage, Run
 
 #: What the look at an environment, at least, must find in what was noted.
 _NEEDED = frozenset({"installed", "interpreter_file", "packages", "python", "real_path"})
@@ -21,6 +22,8 @@ _NEEDED = frozenset({"installed", "interpreter_file", "packages", "python", "rea
 
 def noted(directory: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
     """What is to be kept of a finished environment beside what it says of itself (``facts``)."""
+    from pytest_isoenv._backends import health, records  # only a build pays for it
+
     return {
         **_whereabouts.noted(directory),
         **health.noted(directory, facts),

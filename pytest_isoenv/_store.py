@@ -9,6 +9,7 @@ Layout below the root, which is the user's alone (mode 0700)::
     v1/environments/KEY/manifest.json   published last, by one os.replace
     v1/environments/KEY/1/          the directory it names: built in place, never touched again
     v1/latest/NAME.json             the key that a project's environment had last
+    v1/ahead/NAME.json              what a project's workers were forked from last
     v1/runs/  v1/leases/            who is at work, and what they use
     v1/locks/                       one for each thing that is made
     v1/trash/                       what is being deleted
@@ -30,11 +31,12 @@ from typing import Any
 from pytest_isoenv import _root
 from pytest_isoenv._file_locks import Interrupted, free, waited_for
 from pytest_isoenv._files import read_json, write_json
+from pytest_isoenv._layout import SCHEMA, digest, home_in
 from pytest_isoenv._runs import Runs, ThisRun
 from pytest_isoenv._steps import reached
 from pytest_isoenv._trash import Trash
 from pytest_isoenv.errors import BrokenEnvironment, StoreError
-from pytest_isoenv.pinned import SCHEMA, EnvKey, digest, explain
+from pytest_isoenv.pinned import EnvKey, explain
 
 #: Builds an environment in a directory and returns what to remember of it.
 Build = Callable[[Path], Mapping[str, Any]]
@@ -65,7 +67,7 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.home = root / f"v{SCHEMA}"
+        self.home = home_in(root)
         self.writable = _root.own(root)
         self.runs = Runs(self.home)
         self.trash = Trash(self.home / "trash")

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from pytest_isoenv._files import read_json
+from pytest_isoenv._limits import Limits
 from pytest_isoenv._store import Store
-from pytest_isoenv._upkeep import Limits, prune
 from pytest_isoenv.errors import StoreError
 
 _DAY = 24 * 3600.0
@@ -70,6 +70,8 @@ def tidy(store: Store) -> None:
 
 
 def _prune_alone(store: Store) -> None:
+    from pytest_isoenv._upkeep import prune  # once a day
+
     with store.alone_with("upkeep") as alone:
         upkeep = upkeep_of(store)
         if alone and _is_due(upkeep):

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pytest_isoenv._files import children, read_json
+from pytest_isoenv._limits import Limits
 from pytest_isoenv._steps import reached
 from pytest_isoenv._store import Store, manifest_in
 from pytest_isoenv._trash import delete
@@ -63,14 +64,6 @@ class Kept:
     def own_size(self) -> int:
         """The bytes that are free when it is gone: those of files with no name elsewhere."""
         return exclusive([self])
-
-
-@dataclasses.dataclass(frozen=True)
-class Limits:
-    """What may stay: nothing unused for longer than ``age`` (seconds), ``size`` bytes in all."""
-
-    age: float | None = None
-    size: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -345,16 +338,22 @@ def _remove_litter(store: Store) -> None:
             with store.alone_with(lock.stem) as alone:
                 if alone and not thing.exists():
                     lock.unlink(missing_ok=True)
-    for path in children(store.home / "latest"):
-        latest = read_json(path)
-        key = latest.get("key") if isinstance(latest, dict) else None
-        if not key or not (store.home / "environments" / key).exists():
-            path.unlink(missing_ok=True)
+    _remove_notes(store.home / "latest", "key", store.home / "environments")
+    _remove_notes(store.home / "ahead", "layer", store.home)
     for directory in children(store.home / "resolutions"):
         _remove_beside(store, f"resolution-{directory.name}", [*directory.glob("*.hidden")])
     for directory in children(store.home / "wheels"):
         beside = [path for kind in children(directory) for path in _beside_wheel(kind)]
         _remove_beside(store, f"wheels-{directory.name}", beside)
+
+
+def _remove_notes(directory: Path, name: str, beside: Path) -> None:
+    """Remove notes of what is gone: each says by this ``name`` where it is, or was."""
+    for path in children(directory):
+        note = read_json(path)
+        noted = note.get(name) if isinstance(note, dict) else None
+        if not noted or not (beside / noted).exists():
+            path.unlink(missing_ok=True)
 
 
 def _beside_wheel(kind: Path) -> Iterator[Path]:

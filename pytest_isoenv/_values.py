@@ -20,7 +20,6 @@ from packaging.utils import canonicalize_name
 
 from pytest_isoenv import _spans
 from pytest_isoenv._files import with_named_files
-from pytest_isoenv._python_request import names_a_path
 from pytest_isoenv._reading import UnreadableError, read_yaml
 from pytest_isoenv._redact import has_secrets, without_tokens
 from pytest_isoenv._variables import HOST_ONLY
@@ -29,6 +28,7 @@ from pytest_isoenv.spec import (
     NEVER,
     PROJECT_CHOICES,
     is_path,
+    names_a_path,
     package_of_match_spec,
 )
 

@@ -12,10 +12,11 @@ from pathlib import Path
 from packaging.utils import parse_wheel_filename
 
 from pytest_isoenv._files import read_json
+from pytest_isoenv._layout import digest
 from pytest_isoenv._steps import reached
 from pytest_isoenv._store import Store, used
 from pytest_isoenv.errors import BuildError
-from pytest_isoenv.pinned import Interpreter, digest
+from pytest_isoenv.pinned import Interpreter
 
 # Of a wheel that any Python can use, and any platform.
 _ANY = "any"

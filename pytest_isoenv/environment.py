@@ -10,9 +10,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pytest_isoenv._prefixes import bin_directory, python_of
 from pytest_isoenv._process import run_for_user, run_in_foreground
 from pytest_isoenv.pinned import EnvKey
 from pytest_isoenv.spec import EnvName, EnvSpec
+
+__all__ = ["Environment", "activated", "python_of"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,20 +76,6 @@ class Environment:
         that is not there, or cannot be run.
         """
         return run_in_foreground(self._command(args), self.environ)
-
-
-def bin_directory(prefix: Path) -> Path:
-    """Where an environment keeps its executables: ``bin``, or ``Scripts`` on Windows."""
-    scripts = prefix / "Scripts"
-    return scripts if scripts.is_dir() else prefix / "bin"
-
-
-def python_of(prefix: Path) -> Path:
-    """An environment's interpreter."""
-    directory = bin_directory(prefix)
-    # On Windows conda has it in the prefix itself.
-    windows = [directory / "python.exe", prefix / "python.exe"]
-    return next((path for path in windows if path.exists()), directory / "python")
 
 
 def activated(host: Mapping[str, str], prefix: Path, spec: EnvSpec, root: Path) -> dict[str, str]:

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
 import re
 import sys
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import PurePath
-from typing import Any, NewType
+from typing import TYPE_CHECKING, Any, NewType
 
-from packaging.pylock import Pylock, PylockUnsupportedVersionError, PylockValidationError
-
+from pytest_isoenv._layout import SCHEMA, digest
 from pytest_isoenv.spec import EnvSpec
 
 if sys.version_info >= (3, 11):
@@ -24,8 +22,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-#: The version of what lies in the store; part of every key and of the store's path.
-SCHEMA = "1"
+if TYPE_CHECKING:
+    from packaging.pylock import Pylock
 
 #: What :func:`explain` says of a layer with the same content in another directory.
 BUILT_AGAIN = "was built again"
@@ -40,6 +38,10 @@ _DIGITS = {"md5": 32, "sha1": 40, "sha224": 56, "sha256": 64, "sha384": 96, "sha
 EnvKey = NewType("EnvKey", str)
 #: Names one request to resolve: equal intents may share a kept resolution.
 IntentKey = NewType("IntentKey", str)
+
+
+#: The oldest Python that a worker runs on.
+OLDEST = (3, 8)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -254,11 +256,6 @@ def _artefacts(pylocks: Iterable[str]) -> tuple[Artefact, ...]:
     return tuple(sorted(found, key=lambda artefact: (artefact.name, artefact.version)))
 
 
-def digest(text: str) -> str:
-    """A short SHA-256 of a text."""
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:20]
-
-
 def digest_of(inputs: Mapping[str, str]) -> str:
     """A short SHA-256 over named inputs, whatever their order."""
     return digest("\n".join(f"{name}={inputs[name]!r}" for name in sorted(inputs)))
@@ -296,6 +293,9 @@ def parse_pylock(text: str) -> Pylock:
 
     Several look at one while declarations are read, and a large one takes its time.
     """
+    # Only projects with lock files pay for it, and whoever resolves.
+    from packaging.pylock import Pylock, PylockUnsupportedVersionError, PylockValidationError
+
     try:
         lock = Pylock.from_dict(tomllib.loads(text))
     except (PylockValidationError, PylockUnsupportedVersionError) as error:

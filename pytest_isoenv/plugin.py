@@ -136,8 +136,9 @@ def pytest_load_initial_conftests(
     And settings that no plugin here knows may be known to plugins of an environment.
     """
     if early_config.known_args_namespace.in_env:
-        from pytest_isoenv import _host
+        from pytest_isoenv import _ahead, _host
 
+        _ahead.begin(early_config)
         _host.hand_over(early_config, parser, args)
     elif _declares(early_config):
         _leave_settings_to_environments(early_config)
@@ -262,7 +263,9 @@ def _in_our_words(work: Callable[[], _T]) -> _T:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """First of all parameters, the environment: ``test[old-case1]``."""
     if _may_have_variants(metafunc.definition):
-        run_of(metafunc.config).selector.parametrize(metafunc)
+        run = run_of(metafunc.config)
+        run.get_ready()
+        run.selector.parametrize(metafunc)
 
 
 @pytest.hookimpl(wrapper=True)

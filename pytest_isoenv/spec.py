@@ -281,6 +281,17 @@ def is_path(text: str) -> bool:
     return head.startswith((".", "/", "~")) or head.endswith((".whl", ".tar.gz")) or "\\" in head
 
 
+def names_a_path(python: str) -> bool:
+    """Whether a Python is asked for by where it lies."""
+    return not python.startswith("~=") and (is_path(python) or "/" in python)
+
+
+def version_in(python: str) -> str | None:
+    """The version, at most a patch, that a request for a Python names: ``3.12`` of python3.12."""
+    match = re.match(r"(?:python)?(\d+(?:\.\d+){0,2})$", python)
+    return match[1] if match else None
+
+
 def is_bare_word(text: str) -> bool:
     """Whether a string is only a name: no version, extra, URL, environment marker or path.
 

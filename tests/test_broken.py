@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pytest_isoenv import EnvManager
-from pytest_isoenv._backends import builtin, uv
+from pytest_isoenv._backends import builtin, uv, uv_commands
 from pytest_isoenv._provision import Provisioner
 from pytest_isoenv._settings import gather
 from pytest_isoenv.cli import main as cli_main
@@ -56,7 +56,7 @@ def provide(tmp_path, cache):
 @pytest.fixture
 def doctor(tmp_path, cache, capsys, monkeypatch):
     """``isoenv doctor``: its exit code, and what it says of the cache."""
-    monkeypatch.setattr(uv, "_ask_index", lambda *args: None)
+    monkeypatch.setattr(uv_commands, "_ask_index", lambda *args: None)
 
     def doctor(*options, cache=cache):
         place = ["--rootdir", str(tmp_path / "project"), "--env-cache-dir", str(cache)]

@@ -589,7 +589,7 @@ def test_doctor_says_what_is_wrong_with_declarations(isoenv, project):
 def test_doctor_looks_at_the_backends_that_are_used(isoenv, project, monkeypatch):
     assert "conda" not in isoenv("doctor").out
     (project / "isoenv.yaml").write_text("environments: {geo: {backend: conda}}")
-    monkeypatch.setattr("pytest_isoenv._backends.conda._tool", lambda: None)
+    monkeypatch.setattr("pytest_isoenv._backends.conda_commands._tool", lambda: None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     ended = isoenv("doctor")
     assert ended.status == 1

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_isoenv._backends import conda
+from pytest_isoenv._backends import conda, conda_commands
 from pytest_isoenv.errors import BuildError, ResolutionError
 from pytest_isoenv.pinned import PinnedEnv
 from pytest_isoenv.spec import Conda, EnvSpec, Index
@@ -191,7 +191,7 @@ def test_a_declaration_of_every_kind_runs_its_tests(pytester, run, channel):
     ],
 )
 def test_a_python_is_one_more_conda_package(asked, spec):
-    assert conda._python_spec(asked) == spec
+    assert conda_commands._python_spec(asked) == spec
 
 
 @pytest.mark.parametrize("python", ["pypy3.11", "./bin/python", "3.13t"])
@@ -229,7 +229,7 @@ for url in urls:
 
 @pytest.fixture
 def without_rattler(monkeypatch, tmp_path):
-    monkeypatch.setattr(conda, "_has_rattler", lambda: False)
+    monkeypatch.setattr(conda_commands, "_has_rattler", lambda: False)
     monkeypatch.setenv("PATH", str(tmp_path))
     return tmp_path
 
@@ -255,9 +255,11 @@ def test_where_nothing_can_do_it_the_error_says_what_to_install(bench, without_r
 
 def test_the_moment_and_the_channels_of_this_machine_are_asked_for(bench, tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(conda, "_has_rattler", lambda: True)
+    monkeypatch.setattr(conda_commands, "_has_rattler", lambda: True)
     monkeypatch.setattr(
-        conda, "write_json", lambda file, request: asked.append(request) or sys.exit("enough")
+        conda_commands,
+        "write_json",
+        lambda file, request: asked.append(request) or sys.exit("enough"),
     )
     (tmp_path / "channel").mkdir()
     wanted = Conda(("./channel", "conda-forge"), ("python",))

@@ -75,7 +75,7 @@ def state():
         "signals": [[int(n), named(signal.getsignal(n))] for n in signal.valid_signals()],
         "blocked": sorted(signal.pthread_sigmask(signal.SIG_BLOCK, [])),
         "status": status(),
-        "gc": [gc.isenabled(), gc.get_threshold(), gc.get_debug(), gc.get_freeze_count(),
+        "gc": [gc.isenabled(), gc.get_threshold(), gc.get_debug(), gc.get_freeze_count() > 0,
                len(gc.callbacks), len(gc.garbage)],
         "files": {number: opened(int(number)) for number in sorted(os.listdir("/proc/self/fd"))},
         "process": [os.getpgrp() == os.getpid(), os.getsid(0) == os.getpid(), os.getcwd(),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from tests.alike import Pair, add_plugin
@@ -293,3 +295,73 @@ def test_doctests_and_tests_of_a_marked_file_are_collected_once_each(pytester, w
         "pkg/test_it.py::test_one[a b]": "passed",
         "pkg/test_it.py::test_one[\\xfc]": "passed",
     }
+
+
+RECORDED = """
+import os, pathlib, pytest
+
+@pytest.fixture(autouse=True)
+def ran(request):
+    with open("ran.txt", "a") as file:
+        print(request.node.name, file=file)
+
+def test_one(): pass
+
+@pytest.mark.skipif("False", reason="a mark")
+def test_two(): pass
+"""
+# Loaded there as well, but there it is none.
+OF_THE_HOST = """
+import sys
+
+class OfTheHost:
+    __module__ = "of_the_host"
+
+    def {}
+
+def pytest_configure(config):
+    if "pytest_isoenv" in sys.modules:
+        config.pluginmanager.register(OfTheHost())
+"""
+HOST_ONLY = OF_THE_HOST.format("pytest_collection_modifyitems(self, items): del items[0]")
+IN_THE_END = OF_THE_HOST.format("pytest_collection_finish(self, session): del session.items[0]")
+SLOW = OF_THE_HOST.format("pytest_report_collectionfinish(self): open('pipe').close()")
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("-k", "two"),
+        ("-m", "skipif"),
+        ("--deselect", "test_it.py::test_one"),
+        ("-p", "host_only"),
+        ("-p", "in_the_end"),
+    ],
+    ids=" ".join,
+)
+def test_what_the_host_leaves_out_does_not_even_begin(pytester, run, args):
+    pytester.makepyfile(test_it=RECORDED, host_only=HOST_ONLY, in_the_end=IN_THE_END)
+    outcome = run("--in-env", "lib==1.0", *args)
+    outcome.assert_outcomes(passed=1, deselected=0 if args[0] == "-p" else 1)
+    assert (pytester.path / "ran.txt").read_text() == "test_two\n"
+
+
+def test_only_collected_nothing_begins(pytester, run):
+    pytester.makepyfile(test_it=RECORDED)
+    outcome = run("--in-env", "lib==1.0", "--collect-only")
+    outcome.stdout.fnmatch_lines(["*2 tests collected*"])
+    assert not (pytester.path / "ran.txt").exists()
+
+
+def test_after_an_error_of_collecting_nothing_begins(pytester, run):
+    pytester.makepyfile(test_it=RECORDED, test_wrong="import nothing_such")
+    outcome = run("--in-env", "lib==1.0")
+    outcome.assert_outcomes(errors=1)
+    assert not (pytester.path / "ran.txt").exists()
+
+
+def test_where_all_will_run_the_environment_does_not_wait_for_the_host(pytester, run):
+    os.mkfifo(pytester.path / "pipe")
+    # On the host it waits until the test has begun.
+    pytester.makepyfile(test_it="def test_it():\n    open('pipe', 'w').close()", slow_host=SLOW)
+    run("--in-env", "lib==1.0", "-p", "slow_host", timeout=30).assert_outcomes(passed=1)

@@ -11,9 +11,10 @@ from packaging.markers import Marker, default_environment
 
 from pytest_isoenv import _settings
 from pytest_isoenv._files import read_json, write_json
-from pytest_isoenv._interpreters import OLDEST, Interpreters
+from pytest_isoenv._interpreters import Interpreters
 from pytest_isoenv._process import Processes
 from pytest_isoenv.errors import InterpreterNotFound
+from pytest_isoenv.pinned import OLDEST
 
 HOST = ".".join(map(str, sys.version_info[:3]))
 

@@ -14,8 +14,9 @@ import pytest
 
 from pytest_isoenv import _settings
 from pytest_isoenv._disk import remarks
+from pytest_isoenv._limits import Limits
 from pytest_isoenv._store import Store
-from pytest_isoenv._upkeep import Limits, prune
+from pytest_isoenv._upkeep import prune
 from pytest_isoenv.cli.main import main
 from pytest_isoenv.errors import StoreError
 from pytest_isoenv.pinned import EnvKey

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from pytest_isoenv._limits import Limits
 from pytest_isoenv._steps import EVENT
 from pytest_isoenv._store import Store
 from pytest_isoenv._tidy import Upkeep, keep, tidy, upkeep_of
 from pytest_isoenv._trash import delete
-from pytest_isoenv._upkeep import Limits, contents, prune, total
+from pytest_isoenv._upkeep import contents, prune, total
 from pytest_isoenv.pinned import EnvKey
 
 EVERYTHING = Limits(age=-1)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pytest_isoenv import _settings
-from pytest_isoenv._backends import venv
+from pytest_isoenv._backends import venv, venv_commands
 from pytest_isoenv._backends.pip_report import document, lines_of
 from pytest_isoenv._interpreters import Interpreters
 from pytest_isoenv._process import Processes
@@ -246,7 +246,7 @@ def test_a_pip_that_was_unpacked_and_is_gone_can_be_started_again(bench):
 def test_a_pip_that_is_too_old_is_refused_with_what_to_do():
     code = "import sys, types; old = types.ModuleType('ensurepip')\n"
     code += "old.version = lambda: '21.2.4'; sys.modules['ensurepip'] = old\n"
-    code += venv._FIND_PIP
+    code += venv_commands._FIND_PIP
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert ended.returncode == 1
     assert "brings pip 21.2.4" in ended.stderr

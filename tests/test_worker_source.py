@@ -13,10 +13,11 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from pytest_isoenv import _gateway, _settings
-from pytest_isoenv._interpreters import OLDEST, Interpreters
+from pytest_isoenv._interpreters import Interpreters
 from pytest_isoenv._process import Processes
 from pytest_isoenv._worker import main as worker
 from pytest_isoenv.errors import InterpreterNotFound
+from pytest_isoenv.pinned import OLDEST
 
 PARTS = [part for part in Path(worker.__file__).parent.glob("*.py") if part.stem != "__init__"]
 SOURCES = {part.stem: part.read_text(encoding="utf-8") for part in PARTS}

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pytest_isoenv.environment import python_of
+from pytest_isoenv._prefixes import python_of
 
 
 def check(directory: Path, facts: Mapping[str, Any]) -> str | None:

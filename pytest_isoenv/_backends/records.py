@@ -18,8 +18,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pytest_isoenv._prefixes import bin_directory
 from pytest_isoenv.backend import Damage
-from pytest_isoenv.environment import bin_directory
 
 _BYTECODE = (".pyc", ".pyo")
 # Whose RECORD tells of the package as it was made, and not as it was installed.

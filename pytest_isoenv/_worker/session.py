@@ -12,14 +12,15 @@ comes next (it is a worker of pytest-xdist), the session takes one step at a tim
 from __future__ import annotations
 
 import copy
+import gc
 import importlib.util
 import inspect
 import io
 import os
 import shlex
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from importlib.metadata import entry_points
-from typing import Any, Tuple
+from typing import Any, NamedTuple, Tuple
 
 import pytest
 
@@ -68,12 +69,21 @@ class _Marks:
         self.told: list[tuple[str, Any, Any]] = []
         self._numbers: dict[int, int] = {}
 
-    def number(self, mark: Any) -> int:
-        """Where the mark stands in ``told``."""
-        if id(mark) not in self._numbers:
-            self._numbers[id(mark)] = len(self.told)
-            self.told.append((mark.name, mark.args, mark.kwargs))
-        return self._numbers[id(mark)]
+    def numbers(self, marks: list[Any]) -> tuple[int, ...]:
+        """Where the marks stand in ``told``."""
+        for mark in marks:
+            if id(mark) not in self._numbers:
+                self._numbers[id(mark)] = len(self.told)
+                self.told.append((mark.name, mark.args, mark.kwargs))
+        return tuple(self._numbers[id(mark)] for mark in marks)
+
+
+class _Above(NamedTuple):
+    """What the items below a node have in common; marshal sends an object once."""
+
+    chain: tuple[_Node, ...] = ()
+    marks: tuple[int, ...] = ()
+    environments: Sequence[Any] = ()
 
 
 class _Descriptions:
@@ -82,54 +92,80 @@ class _Descriptions:
     def __init__(self, docs: bool) -> None:
         self.marks = _Marks()
         self._docs = docs
-        self._chains: dict[Any, tuple[_Node, ...]] = {}
+        self._above: dict[Any, _Above] = {}
+        self._keywords: dict[Any, list[str]] = {}
+        self._files: dict[str, str] = {}
 
-    def of(self, key: str, item: Any) -> dict[str, Any]:
-        """The description of one item."""
-        return {
-            "id": item.nodeid,
-            "key": key,
-            "path": str(item.path),
-            "location": item.location,
-            "chain": (*self._down_to(item.parent), _node(item, self._docs)),
-            "marks": [self.marks.number(mark) for mark in item.iter_markers()],
-            "environments": _closest_env_marks(item),
-            "keywords": _keywords(item),
-        }
+    def of(self, key: str, item: Any) -> tuple[Any, ...]:
+        """The description of one item; the host's ``Found`` says what is where."""
+        above = self._down_to(item.parent)
+        marks, environments = self._marks_of(item, above)
+        file, line, words = item.location
+        return (
+            item.nodeid,
+            key,
+            above.chain,
+            _node(item, self._docs),
+            str(item.path),
+            (self._files.setdefault(file, file), line, words),
+            environments,
+            self._keywords_of(item, marks),
+            marks,
+        )
 
-    def _down_to(self, node: Any) -> tuple[_Node, ...]:
-        """The nodes below the session, down to this one; what items share is sent once."""
-        if node.parent is None:
-            return ()
-        if node not in self._chains:
-            self._chains[node] = (*self._down_to(node.parent), _node(node, self._docs))
-        return self._chains[node]
+    def _down_to(self, node: Any) -> _Above:
+        """What is known of the nodes from the session down to this one."""
+        if node in self._above:
+            return self._above[node]
+        above = _Above() if node.parent is None else self._down_to(node.parent)
+        itself = () if node.parent is None else (_node(node, self._docs),)
+        found = _Above((*above.chain, *itself), *self._marks_of(node, above))
+        self._above[node] = found
+        return found
+
+    def _marks_of(self, node: Any, above: _Above) -> tuple[tuple[int, ...], Sequence[Any]]:
+        """The numbers of its marks, the closest first, and the closest ``env`` marks."""
+        own = node.own_markers
+        if not own:
+            return above.marks, above.environments
+        marks = (*self.marks.numbers(own), *above.marks)
+        ours = [(mark.args, mark.kwargs) for mark in own if mark.name == "env"]
+        if not isinstance(node, pytest.Module):
+            ours.reverse()
+        return marks, ours or above.environments
+
+    def _keywords_of(self, item: Any, marks: tuple[int, ...]) -> list[str]:
+        """The same for all items of which it does not matter here which one it is."""
+        if item.extra_keyword_matches:
+            return _keywords(item)
+        function = getattr(item, "function", None)
+        like = (item.parent, marks, function if getattr(function, "__dict__", None) else None)
+        if like not in self._keywords:
+            self._keywords[like] = _keywords(item)
+        return self._keywords[like]
 
 
 def _keywords(item: Any) -> list[str]:
-    """What ``-k`` looks at here, beside the names and marks that the host is told anyway."""
+    """What ``-k`` looks at here, beside the names that the host is told anyway."""
+    added = {*item.listextrakeywords(), *(mark.name for mark in item.iter_markers())}
     try:
         from _pytest.mark import KeywordMatcher
 
         names = set(KeywordMatcher.from_item(item)._names)
     except (ImportError, AttributeError):  # it has moved
-        names = set(item.listextrakeywords())
-    return sorted(names - {node.name for node in item.listchain()})
+        names = added
+    return sorted(names - {node.name for node in item.listchain()} | (added & {item.name}))
 
 
 def _node(node: Any, docs: bool) -> _Node:
     """What a node is to the host."""
-    directory = hasattr(pytest, "Directory") and isinstance(node, pytest.Directory)
     doc = inspect.getdoc(getattr(node, "obj", None)) if docs and hasattr(node, "obj") else ""
-    return type(node).__name__, node.name, str(node.path) if directory else "", doc or ""
+    return type(node).__name__, node.name, _directory(node), doc or ""
 
 
-def _closest_env_marks(item: Any) -> list[Any]:
-    for node in reversed(item.listchain()):
-        marks = [(m.args, m.kwargs) for m in node.own_markers if m.name == "env"]
-        if marks:
-            return marks if isinstance(node, pytest.Module) else marks[::-1]
-    return []
+def _directory(node: Any) -> str:
+    is_one = isinstance(node, getattr(pytest, "Directory", ()))
+    return str(node.path) if is_one else ""
 
 
 class _Words:
@@ -302,6 +338,11 @@ class SessionPlugin:
 
     # Options and plugins
 
+    def pytest_addoption(self) -> None:
+        """pytest is loaded, and nothing of the user's: that need not be looked at as garbage."""
+        if hasattr(gc, "freeze"):  # not everywhere is memory managed in this way
+            gc.freeze()
+
     @pytest.hookimpl(hookwrapper=True)
     def pytest_load_initial_conftests(
         self, early_config: Any, parser: Any, args: list[str]
@@ -390,8 +431,10 @@ class SessionPlugin:
         here = _keyed(items)
         wanted = self._request["ids"]
         if wanted is None:
-            self._host.send(self._found(here))
-            wanted = self._host.next_command()["run"]
+            found = self._found(here)
+            waits = self._is_for_the_host_to_select(found["marks"])
+            self._host.send({**found, "waits": waits})
+            wanted = self._host.next_command()["run"] if waits else list(here)
         for key in wanted:
             if key in here:
                 self._keys.setdefault(here[key], []).append(key)
@@ -399,6 +442,12 @@ class SessionPlugin:
         items[:] = [here[nodeid] for nodeid in wanted if nodeid in here]
         missing = [nodeid for nodeid in wanted if nodeid not in here]
         self._host.send({"kind": "collected", "missing": missing})
+
+    def _is_for_the_host_to_select(self, marks: list[tuple[str, Any, Any]]) -> bool:
+        """Whether it may want fewer items, in another order, or some of them elsewhere."""
+        if not self._request["whole"] or self._session.testsfailed:
+            return True
+        return any(name == "env" for name, *_ in marks)
 
     def _plugins(self) -> list[str]:
         """The modules of plugins beside pytest's own, which have had their say on the items."""

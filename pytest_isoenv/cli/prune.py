@@ -7,9 +7,10 @@ import contextlib
 import dataclasses
 from collections.abc import Callable
 
+from pytest_isoenv._limits import Limits
 from pytest_isoenv._store import Store
 from pytest_isoenv._tidy import USUAL, keep, upkeep_of
-from pytest_isoenv._upkeep import Kept, Limits, Pruned, prune, total
+from pytest_isoenv._upkeep import Kept, Pruned, prune, total
 from pytest_isoenv.cli.cache import account
 from pytest_isoenv.cli.command import Command, add_cache, add_json
 from pytest_isoenv.cli.console import ago, read_size, read_span, say, say_json, size

@@ -15,6 +15,7 @@ from pytest_isoenv._process import MARK
 
 # What may lie at the top of v1.
 _KNOWN = {
+    "ahead",
     "environments",
     "interpreters.json",
     "latest",
@@ -171,6 +172,10 @@ def _locks_of_nothing(home: Path) -> Iterator[Path]:
     for path in home.glob("latest/*.json"):
         latest = manifest(path)
         if latest is None or not (home / "environments" / latest["key"]).exists():
+            yield path
+    for path in home.glob("ahead/*.json"):
+        note = manifest(path)
+        if note is None or not Path(note["layer"]).parent.exists():
             yield path
 
 
