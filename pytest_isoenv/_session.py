@@ -6,6 +6,7 @@ in the main thread, which takes the workers' events from one queue.
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -71,6 +72,7 @@ class Conductor:
         self._events: queue.SimpleQueue[tuple[Job | None, Event | None]] = queue.SimpleQueue()
         self._pool = ThreadPoolExecutor(settings.jobs, thread_name_prefix="isoenv")
         self._open: set[Job] = set()
+        self._held = contextlib.ExitStack()
         self._stopping = False
         self._alone = False
         self._forks = forks
@@ -99,6 +101,9 @@ class Conductor:
             self._add(Job(self._config, request, [], self._already_warned, positional))
         while any(job.finds and job.found is None for job in self._open):
             self._handle(*self._next())
+        if any(job.found is not None and not job.found["waits"] for job in self._open):
+            # Tests run already: what they give is taken in before the run ends.
+            self._held.enter_context(deferred(self._interrupt))
         return self.jobs
 
     def collect_apart(self, requests: Sequence[Request], path: str) -> list[Job]:
@@ -200,6 +205,7 @@ class Conductor:
 
     def finish(self) -> None:
         """Handle events until every environment has finished."""
+        self._held.close()
         with deferred(self._interrupt):
             while self._open:
                 self._handle(*self._next())
@@ -228,6 +234,7 @@ class Conductor:
 
     def end(self) -> None:
         """Stop what still runs: fixtures get their teardown, then nothing is left."""
+        self._held.close()
         self._stopping = True
         running = [job.worker for job in self._open if job.worker is not None]
         if running or self._open:

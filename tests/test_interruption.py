@@ -330,3 +330,37 @@ def test_fixtures_are_torn_down_when_a_terminal_is_closed_or_a_debugger_is_left_
         # To the end: all who have it open are gone.
         assert told.read().splitlines() == ["function is torn down", "session is torn down"]
     assert [*own_cache.glob("v1/runs/*")] == []
+
+
+INTERRUPTING = """
+import os, signal, sys
+
+class OfTheHost:
+    __module__ = "of_the_host"
+
+    def pytest_report_collectionfinish(self):
+        open("pipe").close()  # waits until the first test has ended, and the second has begun
+        os.kill(os.getpid(), signal.SIGINT)
+
+def pytest_configure(config):
+    if "pytest_isoenv" in sys.modules:
+        config.pluginmanager.register(OfTheHost())
+"""
+GOING_ON = """
+import time
+
+def test_first(): pass
+
+def test_second():
+    open("pipe", "w").close()
+    time.sleep(60)
+"""
+
+
+def test_what_ran_while_the_host_took_in_what_there_is_has_its_result(pytester, run):
+    os.mkfifo(pytester.path / "pipe")
+    pytester.makepyfile(test_it=GOING_ON, interrupting=INTERRUPTING)
+    outcome = run("--in-env", "lib==1.0", "-p", "interrupting")
+    assert outcome.ret == INTERRUPTED
+    assert "1 passed" in str(outcome.stdout)
+    assert "KeyboardInterrupt" in str(outcome.stdout)

@@ -473,8 +473,9 @@ class SessionPlugin:
         here = _keyed(items)
         wanted = self._request["ids"]
         if wanted is None:
-            waits = self._is_for_the_host_to_select(items)
-            self._host.send({**self._found(here), "waits": waits})
+            found = self._found(here)
+            waits = self._is_for_the_host_to_select(found["marks"])
+            self._host.send({**found, "waits": waits})
             wanted = self._host.next_command()["run"] if waits else list(here)
         for key in wanted:
             if key in here:
@@ -484,11 +485,11 @@ class SessionPlugin:
         missing = [nodeid for nodeid in wanted if nodeid not in here]
         self._host.send({"kind": "collected", "missing": missing})
 
-    def _is_for_the_host_to_select(self, items: list[Any]) -> bool:
-        """Whether it may want fewer of them, another order, or some of them elsewhere."""
+    def _is_for_the_host_to_select(self, marks: list[tuple[str, Any, Any]]) -> bool:
+        """Whether it may want fewer items, in another order, or some of them elsewhere."""
         if not self._request["whole"] or self._session.testsfailed:
             return True
-        return any(item.get_closest_marker("env") for item in items)
+        return any(name == "env" for name, *_ in marks)
 
     def _plugins(self) -> list[str]:
         """The modules of plugins beside pytest's own, which have had their say on the items."""
