@@ -140,9 +140,6 @@ def _compile_pytest(cache: Path, index: str) -> None:
         compileall.compile_dir(archive, quiet=2, workers=2)
 
 
-# Variables that no test has of the shell that starts them; and all that it has.
-UNSET = ("PYTHONDONTWRITEBYTECODE", "PYTEST_ADDOPTS", "FORCE_COLOR", "PY_COLORS", "CI")
-_ENVIRON = dict(os.environ)
 # Variables that would add another index to the tests' own.
 UV_INDEXES = ("UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_INDEX_URL", "UV_FIND_LINKS")
 PIP_INDEXES = ("PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_NO_INDEX")
@@ -159,7 +156,7 @@ def hermetic(
     monkeypatch.setenv("XDG_CACHE_HOME", str(shared_caches))
     monkeypatch.setenv("UV_CACHE_DIR", str(shared_caches / "uv"))
     monkeypatch.setenv("UV_PYTHON_DOWNLOADS", "never")
-    for name in UNSET:
+    for name in ("PYTHONDONTWRITEBYTECODE", "PYTEST_ADDOPTS", "FORCE_COLOR", "PY_COLORS", "CI"):
         monkeypatch.delenv(name, raising=False)
     if request.node.get_closest_marker("network") is None:
         monkeypatch.setenv("UV_DEFAULT_INDEX", index.url)
@@ -212,7 +209,7 @@ class Outcome:
 
 @pytest.fixture(scope="session")
 def starter() -> Iterator[Starter]:
-    starter = Starter({name: _ENVIRON[name] for name in _ENVIRON if name not in UNSET})
+    starter = Starter()
     yield starter
     starter.close()
 
@@ -222,11 +219,13 @@ def run(pytester: pytest.Pytester, starter: Starter, monkeypatch: pytest.MonkeyP
     """Run pytest in a process of its own, as a user does, and read the JSON report."""
 
     def popen(command: list[str], stdin: Any, stdout: Any, stderr: Any) -> Any:
-        environ = dict(os.environ)
-        paths = (str(Path.cwd()), environ.get("PYTHONPATH", ""))
-        environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
         assert command[1] == "-mpytest"
-        return starter.pytest(command[2:], environ=environ, stdout=stdout, stderr=stderr)
+        here = Path.cwd()
+        paths = (str(here), os.environ.get("PYTHONPATH", ""))
+        environ = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+        return starter.pytest(
+            command[2:], directory=here, environ=environ, stdout=stdout, stderr=stderr
+        )
 
     def run(*args: str, timeout: float = 120) -> Outcome:
         path = pytester.path / "report.json"

@@ -22,54 +22,71 @@ from typing import IO, Any
 # What Python and its C library read as they start; PYTHONPATH is made up for.
 _AT_START = ("PYTHON", "LC_", "LANG", "TZ")
 _MOST = 2**17  # bytes of an order
+_KINDS = 3  # of such processes; a run with yet other variables is started as ever
+
+_Process = subprocess.Popen[bytes]
 
 
-def _read_at_start(environ: Mapping[str, str]) -> dict[str, str]:
-    names = [name for name in environ if name.startswith(_AT_START) and name != "PYTHONPATH"]
-    return {name: environ[name] for name in names}
+def _read_at_start(environ: Mapping[str, str]) -> frozenset[tuple[str, str]]:
+    items = (item for item in environ.items() if item[0].startswith(_AT_START))
+    return frozenset(item for item in items if item[0] != "PYTHONPATH")
 
 
 class Starter:
-    """That process, with its variables, seen from outside; it is started when it is of use."""
+    """Such processes, seen from outside: one for each setting of what Python reads at its start."""
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        self._environ = dict(environ)
-        self._process: subprocess.Popen[bytes] | None = None
+    def __init__(self) -> None:
+        self._started: dict[frozenset[tuple[str, str]], tuple[_Process, socket.socket]] = {}
 
     def pytest(
         self,
-        args: Sequence[str],
+        args: Sequence[str | os.PathLike[str]],
         *,
+        directory: Path,
         environ: Mapping[str, str],
         stdout: IO[Any],
         stderr: IO[Any],
-    ) -> subprocess.Popen[bytes] | Run:
-        """``python -m pytest``, in the current directory."""
-        if _read_at_start(environ) != _read_at_start(self._environ) or not hasattr(os, "fork"):
-            command = [sys.executable, "-m", "pytest", *args]
-            streams = {"stdin": subprocess.DEVNULL, "stdout": stdout, "stderr": stderr}
-            return subprocess.Popen(command, env=dict(environ), **streams)
-        if self._process is None:
-            self._start()
-        order = {"args": list(args), "directory": str(Path.cwd()), "environ": dict(environ)}
+    ) -> _Process | Run:
+        """``python -m pytest`` in a directory."""
+        arguments = list(map(os.fspath, args))
+        connection = self._connection(environ)
+        if connection is None:
+            return subprocess.Popen(
+                [sys.executable, "-m", "pytest", *arguments],
+                cwd=directory,
+                env=environ,
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+            )
+        order = {"args": arguments, "directory": str(directory), "environ": dict(environ)}
         with Path(os.devnull).open() as nothing:
             files = [file.fileno() for file in (nothing, stdout, stderr)]
-            socket.send_fds(self._connection, [json.dumps(order).encode()], files)
-        return Run(self._connection)
+            socket.send_fds(connection, [json.dumps(order).encode()], files)
+        return Run(connection)
 
-    def _start(self) -> None:
-        self._connection, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        command = [sys.executable, __file__, str(its.fileno())]
-        with its:
-            self._process = subprocess.Popen(
-                command, env=self._environ, stdin=subprocess.DEVNULL, pass_fds=[its.fileno()]
-            )
+    def _connection(self, environ: Mapping[str, str]) -> socket.socket | None:
+        """Whom to tell, once it is there; None if such a process is of no use, or impossible."""
+        read = _read_at_start(environ)
+        if read not in self._started:
+            if len(self._started) == _KINDS or sys.platform != "linux":
+                return None  # elsewhere, such sockets may be missing
+            ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            with its:
+                process = subprocess.Popen(
+                    [sys.executable, __file__, str(its.fileno())],
+                    env={k: v for k, v in environ.items() if k != "PYTHONPATH"},
+                    stdin=subprocess.DEVNULL,
+                    pass_fds=[its.fileno()],
+                )
+            self._started[read] = process, ours
+        return self._started[read][1]
 
     def close(self) -> None:
-        """End it, which nobody needs any more."""
-        if self._process is not None:
-            self._connection.close()
-            self._process.wait()
+        """End them, which nobody needs any more."""
+        for process, connection in self._started.values():
+            connection.close()
+            process.wait()
 
 
 class Run:
