@@ -284,6 +284,16 @@ class Worker:
                 self.last_step()
         return waits
 
+    def dismiss_quietly(self) -> None:
+        """The same; and whatever it still has to say, nobody wants to hear it."""
+
+        def see_off(event: Event | None) -> None:
+            if event is not None and event["kind"] == "finish":
+                self.let_go()
+
+        self._deliver = see_off
+        self.dismiss()
+
     def kill(self) -> None:
         """End the process and all that it started, now."""
         kill_group(self._popen)

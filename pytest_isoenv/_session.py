@@ -48,6 +48,9 @@ _PATIENCE = 0.3
 _TIMEOUT = "+ Timeout +"
 # Events that count also when they come while the run is being ended.
 _SAID = frozenset({"test", "lost", "warning", "header", "words"})
+# How many workers wait, for each that may work, until the host has selected: each keeps what it has
+# imported. Those beyond end, and others begin in their place when it is their turn.
+_WAITING = 2
 # From how many environments on a process that forks pays for itself: two that start afresh, each on
 # a processor of its own, are there as soon as it is.
 _WORTH_A_FORK = 3
@@ -76,6 +79,7 @@ class Conductor:
         self._stopping = False
         self._alone = False
         self._forks = forks
+        self._most_waiting = _WAITING * settings.jobs
         self._launch = Launch(self._config, forks.streams)
         self._workers: list[Worker] = []
         self._watchdog = Watchdog(self._workers, settings.timeout)
@@ -182,7 +186,9 @@ class Conductor:
 
     def _resume(self, job: Job, items: Sequence[pytest.Item]) -> None:
         job.take(items)
-        if job.failure is not None:
+        if job.worker is None and not items and job.failure is None:
+            self._open.discard(job)  # its worker has gone, and it needs no other
+        elif job.failure is not None:
             # Said when pytest's own loop has begun: what is said before it is a collection error.
             self._open.add(job)
             self._events.put((job, {"kind": "stand-in"}))
@@ -321,6 +327,11 @@ class Conductor:
 
     def _on_items(self, job: Job, event: Event) -> None:
         job.found = read_items(event)
+        waiting = [one for one in self.jobs if one.worker and one.worker.awaits_selection]
+        if len(waiting) > self._most_waiting and not self._steps:
+            assert job.worker is not None
+            job.worker.dismiss_quietly()
+            job.worker = None
 
     def _on_test(self, job: Job, event: Event) -> None:
         job.relay.test(event)

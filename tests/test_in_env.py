@@ -373,3 +373,43 @@ def test_where_tests_run_by_default_the_host_need_not_import_them(pytester, run)
     pytester.makefile(".yaml", isoenv=f"{YAML}\n    default: old\n")
     pytester.makepyfile(test_it="import lib\ndef test_it(): assert lib.__version__ == '1.0'")
     run().assert_outcomes(passed=1)
+
+
+MANY = "environments:\n" + "".join(
+    f"  each-{number}: {{dependencies: [lib==1.0], env: {{NUMBER: '{number}'}}}}\n"
+    for number in range(1, 5)
+)
+SESSIONS = """
+import os
+
+def say(what):
+    with open(f"said-{os.environ['NUMBER']}.txt", "a") as file:
+        print(what, file=file)
+
+def pytest_sessionstart(): say("start")
+def pytest_sessionfinish(session): say(f"finish {session.testscollected}")
+def pytest_terminal_summary(terminalreporter): terminalreporter.write_line("words of a plugin")
+"""
+
+
+def test_few_workers_wait_while_others_collect(pytester, run):
+    pytester.makefile(".yaml", isoenv=MANY)
+    pytester.makeconftest(SESSIONS)
+    pytester.makepyfile(test_it="def test_one(): pass\ndef test_two(): pass")
+    outcome = run("--in-env", "all", "--env-jobs", "1", "-v")
+    outcome.assert_outcomes(passed=8)
+    said = [path.read_text().split("\n") for path in sorted(pytester.path.glob("said-*.txt"))]
+    plain = ["start", "finish 2", ""]
+    # Those beyond two for each job ended when they had collected, and others ran the tests.
+    assert said == [plain, plain, ["start", "finish 0", *plain], ["start", "finish 0", *plain]]
+    assert str(outcome.stdout).count("words of a plugin") == 4
+
+
+def test_of_those_that_ended_nobody_returns_who_has_nothing_to_run(pytester, run):
+    pytester.makefile(".yaml", isoenv=MANY)
+    pytester.makeconftest(SESSIONS)
+    pytester.makepyfile(test_it="def test_one(): pass\ndef test_two(): pass")
+    outcome = run("--in-env", "all", "--env-jobs", "1", "-k", "each-1 or each-4 and two")
+    outcome.assert_outcomes(passed=3, deselected=5)
+    last = (pytester.path / "said-3.txt").read_text()
+    assert last == "start\nfinish 0\n"

@@ -31,6 +31,8 @@ def pytest_sessionfinish(session, exitstatus):
         from {PART} import __version__
     except ImportError:  # no environment, but the process that started it
         return
+    if not session.testscollected:  # it was only to say what there is
+        return
     passed = session.testscollected - session.testsfailed if exitstatus == 0 else 0
     line = [__version__, passed, platform.python_version(), pytest.__version__]
     with open(os.environ["{TALLY}"], "a") as file:
