@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from packaging.dependency_groups import DependencyGroupResolver
-from packaging.errors import ExceptionGroup
 from packaging.utils import canonicalize_name
 
 from pytest_isoenv import _matrix
+from pytest_isoenv._dataclass import dataclass
 from pytest_isoenv._fields import FIELDS
 from pytest_isoenv._reading import UnreadableError, read_toml, read_yaml
 from pytest_isoenv._values import Surroundings
@@ -25,7 +23,7 @@ _TOML_NAME = "pyproject.toml"
 _TOP_KEYS = ("environments", "default", "include")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Declared:
     """One name's declaration: the file that it stands in, what lies around that, its fields."""
 
@@ -113,10 +111,8 @@ class Gatherer:
         if not isinstance(dynamic, list):
             self._problem(f"{where} [project] dynamic", f"{dynamic!r} is not a list")
             dynamic = []
-        try:
-            DependencyGroupResolver(groups)
-        except ExceptionGroup as error:
-            reasons = "; ".join(str(reason) for reason in error.exceptions)
+        reasons = _wrong_with(groups) if groups else ""
+        if reasons:
             self._problem(f"{where} [dependency-groups]", reasons)
             groups = {}
         computed = "project" not in pyproject or "optional-dependencies" in dynamic
@@ -213,6 +209,18 @@ class Gatherer:
             self.declared[name] = Declared(name, where, around, fields)
         elif known.fields != fields:
             self._problem(spot, f"{name!r} is declared with other content in {known.where}")
+
+
+def _wrong_with(groups: Mapping[str, Any]) -> str:
+    # Only projects with groups pay for it.
+    from packaging.dependency_groups import DependencyGroupResolver
+    from packaging.errors import ExceptionGroup
+
+    try:
+        DependencyGroupResolver(groups)
+    except ExceptionGroup as error:
+        return "; ".join(str(reason) for reason in error.exceptions)
+    return ""
 
 
 def _is_name(name: str) -> bool:

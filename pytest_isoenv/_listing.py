@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_isoenv import _host, _options
-from pytest_isoenv.environment import Environment
+
+if TYPE_CHECKING:
+    from pytest_isoenv.environment import Environment
 
 _LISTING = {
     "showfixtures": "--fixtures",

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, NoReturn, Protocol
 
+from pytest_isoenv._dataclass import dataclass
 from pytest_isoenv._redact import redact
 from pytest_isoenv._secrets import hide
 
@@ -23,7 +24,7 @@ from pytest_isoenv._secrets import hide
 MARK = "PYTEST_ISOENV_RUN"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Finished:
     """A command that has ended: its exit status, and its output without credentials of URLs."""
 
@@ -137,15 +138,13 @@ class Process(Protocol):
         """Kill it, if it still runs."""
 
 
-@dataclasses.dataclass(eq=False)
 class Child:
     """A process that another has forked for us, and which that one waits for."""
 
-    pid: int
-    stdin: IO[bytes]
-    stdout: IO[bytes]
-
-    def __post_init__(self) -> None:
+    def __init__(self, pid: int, stdin: IO[bytes], stdout: IO[bytes]) -> None:
+        self.pid = pid
+        self.stdin = stdin
+        self.stdout = stdout
         self._status: int | None = None
         self._over = threading.Event()
 
@@ -325,11 +324,19 @@ def kill_marked(name: str, beginning: str) -> None:
 
     Where the system does not show processes' variables (no ``/proc``) nothing is done.
     """
-    mark = f"{name}={beginning}".encode()
-    for directory in Path("/proc").glob("[0-9]*"):
+    mark = f"\0{name}={beginning}".encode()
+    for process in _processes():
         try:
-            variables = (directory / "environ").read_bytes().split(b"\0")
-            if any(variable.startswith(mark) for variable in variables):
-                os.kill(int(directory.name), signal.SIGKILL)
+            # There may be hundreds, at the end of every run: no paths are made of them.
+            with open(f"/proc/{process}/environ", "rb", buffering=0) as file:  # noqa: PTH123
+                if mark in b"\0" + file.read():
+                    os.kill(process, signal.SIGKILL)
         except OSError:  # gone, or somebody else's
             continue
+
+
+def _processes() -> list[int]:
+    try:
+        return [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208
+    except OSError:
+        return []

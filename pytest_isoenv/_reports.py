@@ -46,6 +46,8 @@ def module_of(plugin: object) -> str:
 
 # What a test's report says of one that has passed, if nobody had anything to add.
 _PASSED: Mapping[str, Any] = {"outcome": "passed", "longrepr": None}
+# What a worker says of it, if its pytest has it.
+_SAID = ("when", "duration", "start", "stop")
 _PYTEST_OR_OURS = ("_pytest.", "pytest_isoenv.")
 
 
@@ -59,16 +61,25 @@ class Reports:
     def _nobody_else_rebuilds(self) -> bool:
         return only_pytest_has(self._config, "pytest_report_from_serializable")
 
-    def rebuild(self, item: pytest.Item, data: Mapping[str, Any]) -> pytest.TestReport | None:
-        """The report on an item that ``data`` describes; None for one that the host cannot use."""
+    def rebuild(self, item: pytest.Item, told: Any) -> pytest.TestReport | None:
+        """The report on an item that was told of; None for one that the host cannot use."""
         here = {"nodeid": item.nodeid, "location": item.location}
+        data = _by_name(told)
         if "outcome" in data:
             return _rebuilt(self._config, {**data, **here})
-        told = {**_PASSED, **data, **here, "keywords": dict.fromkeys(data["keywords"], 1)}
+        data = {**_PASSED, **data, **here, "keywords": dict.fromkeys(data["keywords"], 1)}
         if self._nobody_else_rebuilds and "$status" not in data:
-            return pytest.TestReport(**told)
-        told.update({"$report_type": "TestReport", "sections": [], "user_properties": []})
-        return _rebuilt(self._config, told)
+            return pytest.TestReport(**data)
+        data.update({"$report_type": "TestReport", "sections": [], "user_properties": []})
+        return _rebuilt(self._config, data)
+
+
+def _by_name(told: Any) -> dict[str, Any]:
+    """The data of a report, also where that is brief."""
+    if isinstance(told, dict):
+        return told
+    keywords, said = told
+    return {"keywords": keywords, **dict(zip(_SAID, said, strict=False))}
 
 
 def _rebuilt(config: pytest.Config, data: dict[str, Any]) -> pytest.TestReport | None:

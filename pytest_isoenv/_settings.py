@@ -15,6 +15,7 @@ from pathlib import Path
 import platformdirs
 
 from pytest_isoenv import _variables
+from pytest_isoenv._dataclass import dataclass
 from pytest_isoenv.errors import ConfigError, Problem
 
 # How each installer is told to leave the network alone.
@@ -23,7 +24,7 @@ _OFFLINE = ("UV_OFFLINE", "PIP_NO_INDEX", "CONDA_OFFLINE", "MAMBA_OFFLINE")
 _RETRIES = ("UV_HTTP_RETRIES", "PIP_RETRIES")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Settings:
     """How this run uses the machine.
 

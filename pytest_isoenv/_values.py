@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import difflib
 import os
 import posixpath
 import re
@@ -12,13 +11,12 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from packaging.dependency_groups import DependencyGroupResolver
-from packaging.errors import ExceptionGroup
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
 from pytest_isoenv import _spans
+from pytest_isoenv._dataclass import dataclass
 from pytest_isoenv._files import with_named_files
 from pytest_isoenv._reading import UnreadableError, read_yaml
 from pytest_isoenv._redact import has_secrets, without_tokens
@@ -51,7 +49,7 @@ class InvalidValueError(ValueError):
         self.reasons = reasons
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Surroundings:
     """What the rules of some fields look at: where the file lies, and the project there.
 
@@ -82,6 +80,8 @@ class Surroundings:
 
 def choices(value: str, known: Iterable[str]) -> str:
     """The known names for an error message, the nearest to ``value`` first."""
+    import difflib  # only a mistake pays for it
+
     names = sorted(known)
     nearest = difflib.get_close_matches(value, names, n=3, cutoff=0.6)
     ordered = nearest + [name for name in names if name not in nearest]
@@ -460,6 +460,10 @@ def read_groups(value: Any, around: Surroundings) -> tuple[str, ...]:
 def _group(name: str, around: Surroundings) -> tuple[str, ...]:
     known = [str(canonicalize_name(group)) for group in around.groups]
     _must_be_known(str(canonicalize_name(name)), known, "dependency group")
+    # Only projects with groups pay for it.
+    from packaging.dependency_groups import DependencyGroupResolver
+    from packaging.errors import ExceptionGroup
+
     try:
         found = DependencyGroupResolver(around.groups).resolve(name)
     except ExceptionGroup as error:

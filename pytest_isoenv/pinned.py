@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, NewType
 
+from pytest_isoenv._dataclass import dataclass
 from pytest_isoenv._layout import SCHEMA, digest
 from pytest_isoenv.spec import EnvSpec
 
@@ -44,7 +45,7 @@ IntentKey = NewType("IntentKey", str)
 OLDEST = (3, 8)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Interpreter:
     """A Python on this machine, as it described itself when it was probed.
 
@@ -98,7 +99,7 @@ class Interpreter:
         }
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Artefact:
     """One distribution that will be installed from an index, an archive or a repository.
 
@@ -111,7 +112,7 @@ class Artefact:
     hashed: bool = False
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Source:
     """A wheel or source tree of this machine; goes in last, without its dependencies.
 
@@ -135,7 +136,7 @@ class Source:
         return self.installable.endswith(".whl")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Foreign:
     """A pinned package that is none of Python's, such as conda's.
 
@@ -148,7 +149,7 @@ class Foreign:
     text: str
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Resolution:
     """What resolving gave: PEP 751 documents, and the local trees that requirements named.
 
@@ -172,7 +173,7 @@ class Resolution:
         return _artefacts(self.pylocks) if self.read is None else self.read
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Beneath:
     """A finished environment that lies under another: its directory, and what its key is."""
 
@@ -186,7 +187,7 @@ class Beneath:
         return f"{self.key} {PurePath(self.path).name}"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class PinnedEnv:
     """An environment with nothing left open: the same pins give the same content anywhere.
 

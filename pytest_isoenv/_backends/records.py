@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import csv
-import dataclasses
 import hashlib
 import itertools
 import os
@@ -18,6 +17,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pytest_isoenv._dataclass import dataclass
 from pytest_isoenv._prefixes import bin_directory
 from pytest_isoenv.backend import Damage
 
@@ -28,7 +28,7 @@ _OTHERS = frozenset({"conda"})
 _COUNTS = (".dist-info", ".egg-info", ".egg-link", ".pth")
 
 
-@dataclasses.dataclass
+@dataclass()
 class Written:
     """What an installer wrote down of a file; None and empty for what it did not.
 

@@ -6,6 +6,7 @@ commands; the worker sends events, each a dict with a ``kind``.
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
 import collections
 import contextlib
 import importlib.util
@@ -38,7 +39,8 @@ _MARK = "PYTEST_ISOENV_RUN"
 # Kept, for a test may replace them.
 _getpid, _getppid, _sleep, _now = os.getpid, os.getppid, time.sleep, time.monotonic
 _dumps, _loads = marshal.dumps, marshal.loads
-_handle, _handled = signal.signal, signal.getsignal
+# That of the module ``signal`` makes an enumeration of what it gets, each time.
+_handle, _handled = signal.signal, _signal.getsignal
 _fork: Any = getattr(os, "fork", None)
 _kill: Any = os.kill
 _killpg: Any = getattr(os, "killpg", None)

@@ -16,6 +16,7 @@ import gc
 import importlib.util
 import inspect
 import io
+import operator
 import os
 import shlex
 from collections.abc import Callable, Generator, Sequence
@@ -222,16 +223,16 @@ class _Statuses:
         outcome = yield
         self._named[id(report)] = outcome.get_result()
 
-    def added(self, config: Any, report: Any, data: dict[str, Any]) -> dict[str, Any]:
-        """The data of a report, with what it is called if pytest would call it otherwise."""
-        status = self._named.pop(id(report), None)
+    def of(self, config: Any, report: Any) -> tuple[Any, ...] | None:
+        """What a report is called, if pytest would call it otherwise."""
+        status = self._named.pop(id(report), None) if self._named else None
         if status is None:
-            return data
+            return None
         if self._without_plugins is None:
             self._without_plugins = self._of_pytest(config)
         if status == self._without_plugins(report=report, config=config):
-            return data
-        return {**data, "$status": tuple(status)}
+            return None
+        return tuple(status)
 
     def _of_pytest(self, config: Any) -> Callable[..., Any]:
         name = "pytest_report_teststatus"
@@ -261,6 +262,7 @@ class _Brief:
         usual = pytest.TestReport("", ("", 0, ""), {}, "passed", None, "call")
         self._usual = vars(usual).keys()
         self._said = [name for name in _SAID if name in self._usual]
+        self._of = operator.itemgetter(*self._said)
         self._names: tuple[str, ...] = ()
 
     def does_for(self, report: Any) -> bool:
@@ -276,14 +278,51 @@ class _Brief:
             and said.keys() == self._usual
         )
 
-    def of(self, report: Any) -> dict[str, Any]:
-        """The data that is sent."""
+    def of(self, report: Any) -> tuple[Any, ...]:
+        """The data that is sent: the names of keywords, and what is said."""
         names = tuple(report.keywords)
         if names != self._names:  # else the same object, which is sent once
             self._names = names
-        data: dict[str, Any] = {name: getattr(report, name) for name in self._said}
-        data["keywords"] = self._names
+        return self._names, self._of(vars(report))
+
+
+def _by_name(data: Any) -> dict[str, Any]:
+    """The data of a report, also where that is brief."""
+    if isinstance(data, dict):
         return data
+    keywords, said = data
+    return {"keywords": keywords, **dict(zip(_SAID, said))}  # noqa: B905 - new in 3.10
+
+
+class _Tries:
+    """Hears of the end of tests where a plugin may try one several times within its protocol."""
+
+    def __init__(self, end: Callable[[], None]) -> None:
+        self._end = end
+
+    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self) -> Generator[None, Any, None]:
+        outcome = yield
+        if outcome.excinfo is None:  # else an internal error: pytest raises it, the session ends
+            self._end()
+
+
+def _remember_hooks(session: Any) -> None:
+    """Which conftest.py files have a say on a path: pytest works it out at each step of a test."""
+    conftests = getattr(session.config.pluginmanager, "_conftest_plugins", None)
+    if conftests is None:
+        return
+    work_out = session.gethookproxy
+    known: dict[Any, tuple[int, Any]] = {}
+
+    def gethookproxy(path: Any) -> Any:
+        count, proxy = known.get(path, (-1, None))
+        if count != len(conftests):  # there are more of them while tests are collected
+            proxy = work_out(path)
+            known[path] = len(conftests), proxy
+        return proxy
+
+    session.gethookproxy = gethookproxy
 
 
 class SessionPlugin:
@@ -300,6 +339,8 @@ class SessionPlugin:
         self._statuses = _Statuses()
         self._keys: dict[Any, list[str]] = {}
         self._running = ""
+        # Whether a test is over when it has been tried, and reported.
+        self._once = False
         self._brief: _Brief | None = None
         self._told: dict[str, Any] | None = None
         self._tried: dict[str, Any] | None = None
@@ -389,6 +430,7 @@ class SessionPlugin:
     def pytest_sessionstart(self, session: Any) -> None:
         """Remember the session: it knows why it was stopped."""
         self._session = session
+        _remember_hooks(session)
         self._know_hooks_of_the_host(session.config)
         reporter = session.config.pluginmanager.getplugin("terminalreporter")
         if reporter is not None and session.config.getoption("setupshow", False):
@@ -475,8 +517,12 @@ class SessionPlugin:
 
     def pytest_collection_finish(self, session: Any) -> None:
         """Every plugin is there; where none adds to what is sent of reports, that can be brief."""
-        if _only_pytest_has(session.config.hook.pytest_report_to_serializable):
+        hook = session.config.hook
+        if _only_pytest_has(hook.pytest_report_to_serializable):
             self._brief = _Brief()
+        self._once = self.apart is None and _only_pytest_has(hook.pytest_runtest_protocol, self)
+        if not self._once:
+            session.config.pluginmanager.register(_Tries(self.end), "isoenv-tries")
 
     def pytest_deselected(self, items: list[Any]) -> None:
         """What conftest.py files and plugins leave out here counts as left out."""
@@ -522,14 +568,10 @@ class SessionPlugin:
             text = str(pytest.ExceptionInfo.from_current().getrepr())
             self._host.send({"kind": "late teardown", "text": text})
 
-    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
-    def pytest_runtest_protocol(self, item: Any) -> Generator[None, Any, None]:
-        """A test is over when its protocol is: a plugin may try it several times in one."""
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: Any) -> None:
+        """A test begins."""
         self.begin(item)
-        outcome = yield
-        if outcome.excinfo is not None:
-            return  # an internal error: pytest raises it, and this session ends
-        self.end()
 
     def begin(self, item: Any) -> str:
         """Remember which test this is, and return what the host calls it.
@@ -559,10 +601,11 @@ class SessionPlugin:
         """Keep the report until the test has finished."""
         self._reports.append((report, self._told or self._serialized(report)))
 
-    def log_told(self, item: Any, reports: list[dict[str, Any]]) -> None:
+    def log_told(self, item: Any, reports: list[Any]) -> None:
         """Log what another process of this session has told of one try at a test."""
         item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-        for data in reports:
+        for told in reports:
+            data = _by_name(told)
             report = None if "$writes" in data else self._rebuilt(item, data)
             if report is None:  # nobody here could do anything with it, but the host may
                 self._reports.append((None, data))
@@ -596,21 +639,23 @@ class SessionPlugin:
         if not self._host.is_ours:
             _exit(0)  # a test forked, and let the child return to where the parent will be, too
         self._keep_reports(nodeid)
-        if not self._running:  # a plugin with a loop of its own leaves the protocol out
-            self._send_tried(over=True)
+        # A plugin with a loop of its own leaves the protocol out.
+        if self._once or not self._running:
+            self.end()
 
     def _keep_reports(self, nodeid: str) -> None:
         kept, self._reports = self._reports, []
         reports = [self._last_said(report, data) for report, data in kept]
         self._tried = {"kind": "test", "id": self._called(nodeid), "reports": reports}
 
-    def _last_said(self, report: Any, data: dict[str, Any]) -> dict[str, Any]:
+    def _last_said(self, report: Any, data: Any) -> Any:
         """The data of a report, with what plugins have said of it since it was logged."""
         if report is None:
             return data
         if hasattr(report, "_pdbshown"):  # the debugger has: it is not shown again
-            data = {**data, "_pdbshown": True}
-        return self._statuses.added(self._config, report, data)
+            data = {**_by_name(data), "_pdbshown": True}
+        status = self._statuses.of(self._config, report)
+        return data if status is None else {**_by_name(data), "$status": status}
 
     def _send_tried(self, *, over: bool) -> None:
         tried, self._tried = self._tried, None

@@ -10,6 +10,7 @@ import io
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -39,6 +40,11 @@ class _Nowhere(io.StringIO):
         return len(text)
 
 
+def _is_of_pytest(plugin: Any) -> bool:
+    module: str = getattr(plugin, "__name__", None) or type(plugin).__module__
+    return module.startswith("_pytest.")
+
+
 class Terminal:
     """Keeps the terminal's plugin silent, but while a debugger has the terminal."""
 
@@ -48,8 +54,9 @@ class Terminal:
         self._writer: Any = None
         self._has_it = False
         self._real: Any = None
+        self._reporter: Any = None
         self._nowhere = _Nowhere()
-        self._running = ""
+        self._running, self._has_others = "", False
 
     def finish(self) -> None:
         """Nothing is left to do when the session is over."""
@@ -80,9 +87,38 @@ class Terminal:
         # Nobody would see how far it is; a debugger does not show it.
         reporter.showfspath = reporter._show_progress_info = False
         self._real, self._writer._file = self._writer._file, self._nowhere
+        self._reporter = reporter
         handler: Any = getattr(manager.getplugin("logging-plugin"), "log_cli_handler", None)
         if getattr(handler, "stream", None) is reporter:
             handler.stream = _LiveLog(self)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: Any) -> None:
+        """Every plugin is there: if none names outcomes, what the terminal has to do is known."""
+        hook, reporter = session.config.hook, self._reporter
+        named = [call.plugin for call in hook.pytest_report_teststatus.get_hookimpls()]
+        if all(map(_is_of_pytest, (reporter, *named))):
+            for call in hook.pytest_runtest_logreport.get_hookimpls():
+                if call.plugin is reporter:
+                    call.function = self._counted(call.function, reporter.stats)
+
+    def _counted(self, log: Callable[..., None], stats: dict[str, list[Any]]) -> Any:
+        """What the terminal's plugin does of a report, less what nobody sees of a test's passing.
+
+        The first report of each kind it gets itself, for it has then more to do, and so it does
+        all reports of a test that has others, too: of its subtests, which may change its outcome.
+        """
+
+        def logreport(report: Any) -> None:
+            category = "passed" if report.when == "call" else ""
+            self._has_others = self._has_others or type(report) is not pytest.TestReport
+            usual = report.outcome == "passed" and not hasattr(report, "wasxfail")
+            if usual and category in stats and not self._has_others:
+                stats[category].append(report)
+            else:
+                log(report=report)
+
+        return logreport
 
     # The debugger
 
@@ -150,7 +186,7 @@ class Terminal:
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         """Remember whose logs come now."""
-        self._running = nodeid
+        self._running, self._has_others = nodeid, False
 
     def live_log(self, kind: str, text: str) -> None:
         """Send a part of the live log of the running test."""
