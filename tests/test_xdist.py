@@ -47,7 +47,10 @@ def report(pytester, *args):
     return result, {env["name"]: env for env in json.loads(path.read_text())["environments"]}
 
 
-@pytest.mark.parametrize("dist", ["load", "loadscope", "loadfile", "loadgroup", "worksteal"])
+ALMOST_ALIKE = [pytest.param(dist, marks=pytest.mark.slow) for dist in ("loadscope", "loadgroup")]
+
+
+@pytest.mark.parametrize("dist", ["load", "loadfile", "worksteal", *ALMOST_ALIKE])
 def test_every_way_to_distribute_gives_the_same_outcomes(pytester, dist):
     pytester.makepyfile(test_it=SUITE)
     result, environments = report(pytester, "-n2", "--dist", dist)
