@@ -145,15 +145,26 @@ class Interpreters:
     def _by_kind(self, wanted: PythonRequest, own: Interpreter | None) -> Interpreter | None:
         if own and wanted.fits_host(own):
             return own
-        from pytest_isoenv._python_places import conda_executables, executables
-
-        for places in (executables, conda_executables):
-            files = places(self._settings.environ)
+        for of_conda in (False, True):
+            files = self._executables_of_conda if of_conda else self._executables
             likely = [path for path in files if wanted.may_be_called(path.resolve().name)]
             fitting = [python for python in self._probe_all(likely) if wanted.fits(python)]
             if fitting:
                 return max(fitting, key=_newest)
         return None
+
+    # To list them takes longer than all else on a hit: once for all that a run looks for.
+    @cached_property
+    def _executables(self) -> list[Path]:
+        from pytest_isoenv._python_places import executables
+
+        return list(executables(self._settings.environ))
+
+    @cached_property
+    def _executables_of_conda(self) -> list[Path]:
+        from pytest_isoenv._python_places import conda_executables
+
+        return list(conda_executables(self._settings.environ))
 
     def _download(self, request: str | None) -> tuple[Interpreter | None, str]:
         from pytest_isoenv._python_request import parse_request  # the host's own costs no look
@@ -165,16 +176,15 @@ class Interpreters:
         if isinstance(answer, str):
             return None, answer
         with self._lock:
+            vars(self).pop("_executables", None)  # there is one more
             found = self._probe(answer)
         return (found, "") if found and wanted.fits(found) else (None, f"{answer} does not fit")
 
     def _labels(self, own: Interpreter | None) -> list[str]:
         """What is there to choose from, oldest first; CPythons before others."""
-        from pytest_isoenv._python_places import executables  # only a failure pays for it
-
         with self._lock:
-            files = executables(self._settings.environ)
-            probed = self._probe_all(p for p in files if not p.resolve().name.startswith("python2"))
+            files = [p for p in self._executables if not p.resolve().name.startswith("python2")]
+            probed = self._probe_all(files)
         found = {python for python in [own, *probed] if python and python.release >= OLDEST}
         ordered = sorted(found, key=lambda python: (python.implementation, *_newest(python)))
         return list(dict.fromkeys(python.label for python in ordered))

@@ -324,11 +324,19 @@ def kill_marked(name: str, beginning: str) -> None:
 
     Where the system does not show processes' variables (no ``/proc``) nothing is done.
     """
-    mark = f"{name}={beginning}".encode()
-    for directory in Path("/proc").glob("[0-9]*"):
+    mark = f"\0{name}={beginning}".encode()
+    for process in _processes():
         try:
-            variables = (directory / "environ").read_bytes().split(b"\0")
-            if any(variable.startswith(mark) for variable in variables):
-                os.kill(int(directory.name), signal.SIGKILL)
+            # There may be hundreds, at the end of every run: no paths are made of them.
+            with open(f"/proc/{process}/environ", "rb", buffering=0) as file:  # noqa: PTH123
+                if mark in b"\0" + file.read():
+                    os.kill(process, signal.SIGKILL)
         except OSError:  # gone, or somebody else's
             continue
+
+
+def _processes() -> list[int]:
+    try:
+        return [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208
+    except OSError:
+        return []

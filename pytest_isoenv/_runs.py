@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pytest_isoenv._file_locks import Lock, release, taken
+from pytest_isoenv._files import children
 from pytest_isoenv._process import MARK, kill_marked
 from pytest_isoenv._steps import reached
 from pytest_isoenv._trash import Trash
@@ -80,15 +81,16 @@ class Runs:
 
     def _known(self) -> Iterator[str]:
         """The runs that there are traces of."""
-        for path in self._places.glob("*"):
+        for path in children(self._places):
             yield path.name.removesuffix(".lock")
-        for path in self._leases.glob("*"):
+        for path in children(self._leases):
             yield path.name.rpartition(_BETWEEN)[2]
 
     def remove(self, run: str, lock: Lock) -> None:
         """Remove every trace of a run, whose lock is held, and the lock last."""
-        for lease in self._leases.glob(f"*{_BETWEEN}{run}"):
-            lease.unlink(missing_ok=True)
+        for lease in children(self._leases):
+            if lease.name.endswith(f"{_BETWEEN}{run}"):
+                lease.unlink(missing_ok=True)
         self._trash.remove(self.place_of(run))
         release(lock, remove=True)
 

@@ -10,6 +10,7 @@ import time
 import uuid
 from pathlib import Path
 
+from pytest_isoenv._files import children
 from pytest_isoenv._steps import reached
 
 
@@ -36,7 +37,7 @@ class Trash:
 
     def empty(self, until: float | None = None) -> None:
         """Delete what was discarded; at a moment (of the monotonic clock) the rest is left."""
-        for path in self._directory.glob("*"):
+        for path in children(self._directory):
             if until is not None and time.monotonic() > until:
                 return
             reached("empty the trash", path)

@@ -9,11 +9,14 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tests.packages import make_wheel
+from tests.starter import Starter
 
 #: The declaration of all these tests, so that they share its environments.
 YAML = """
@@ -75,9 +78,12 @@ def add_plugin(wheels: Path) -> None:
 class Pair:
     """A directory with a suite, and both ways of running it."""
 
-    def __init__(self, directory: Path, files: Mapping[str, str]) -> None:
+    def __init__(
+        self, directory: Path, files: Mapping[str, str], starter: Starter | None = None
+    ) -> None:
         self.directory = directory
         self.start = ["-m", "pytest"]
+        self._starter = starter
         self.write({"isoenv.yaml": YAML, **files})
 
     def write(self, files: Mapping[str, str]) -> None:
@@ -89,8 +95,10 @@ class Pair:
     def isolated(self, *runs: Sequence[str], below: str = ".") -> str:
         """What the runs print, one after the other with one cache."""
         report = f"--env-report={self.directory / 'report.json'}"
-        start = [sys.executable, *self.start, "-p", "no:xdist", report, "--in-env=here"]
-        return self._run(start, runs, below)
+        options = ["-p", "no:xdist", report, "--in-env=here"]
+        if self._starter is not None and self.start == ["-m", "pytest"]:
+            return self._run(options, runs, below, self._starter)
+        return self._run([sys.executable, *self.start, *options], runs, below)
 
     def plain(self, *runs: Sequence[str], below: str = ".") -> str:
         return self._run([self.python, "-m", "pytest"], runs, below)
@@ -109,23 +117,39 @@ class Pair:
         print(found)  # whole, which an assertion would not be
         return found
 
-    def _run(self, start: Sequence[str | Path], runs: Sequence[Sequence[str]], below: str) -> str:
+    def _run(
+        self,
+        start: Sequence[str | Path],
+        runs: Sequence[Sequence[str]],
+        below: str,
+        starter: Starter | None = None,
+    ) -> str:
         for cache in self.directory.rglob(".pytest_cache"):
             shutil.rmtree(cache)
         told = ""
+        how: dict[str, Any] = {"environ": {**os.environ, "PYTHONHASHSEED": "0"}}
+        how["directory"] = (self.directory / below).resolve()
         for args in runs:
-            done = subprocess.run(
-                [*start, *args],
-                cwd=self.directory / below,
-                env={**os.environ, "PYTHONHASHSEED": "0"},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                timeout=120,
-                check=False,
-            )
-            told += f"{done.stdout.decode()}\nexit code {done.returncode}\n"
+            with tempfile.TemporaryFile() as out:
+                popen = starter.pytest if starter is not None else _popen
+                process = popen([*start, *args], **how, stdout=out, stderr=out)
+                try:
+                    status = process.wait(120)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+                    raise
+                out.seek(0)
+                told += f"{out.read().decode()}\nexit code {status}\n"
         return told
+
+
+def _popen(
+    command: Sequence[str | Path], *, directory: Path, environ: Mapping[str, str], **streams: Any
+) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        command, cwd=directory, env=environ, stdin=subprocess.DEVNULL, **streams
+    )
 
 
 def comparable(text: str) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import compileall
 import contextlib
 import dataclasses
+import gc
 import json
 import os
 import shutil
@@ -21,6 +22,7 @@ import pytest
 from uv import find_uv_bin
 
 from tests.packages import Index, Served, make_wheel, repack_runner
+from tests.starter import Starter
 
 # The index that all processes share, in the one that serves it; and what the others know of it.
 _SHARED = pytest.StashKey[Index]()
@@ -41,6 +43,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=list(left_out))
         items[:] = [item for item in items if item not in left_out]
+
+
+def pytest_collection_finish() -> None:
+    """Let no collection of garbage look at the tests: each run in this process makes ten."""
+    gc.freeze()
 
 
 def _is_asked_for(item: pytest.Item, asked: str) -> bool:
@@ -200,16 +207,34 @@ class Outcome:
         return getattr(self.result, name)
 
 
+@pytest.fixture(scope="session")
+def starter() -> Iterator[Starter]:
+    starter = Starter()
+    yield starter
+    starter.close()
+
+
 @pytest.fixture
-def run(pytester: pytest.Pytester) -> Any:
+def run(pytester: pytest.Pytester, starter: Starter, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Run pytest in a process of its own, as a user does, and read the JSON report."""
+
+    def popen(command: list[str], stdin: Any, stdout: Any, stderr: Any) -> Any:
+        assert command[1] == "-mpytest"
+        here = Path.cwd()
+        paths = (str(here), os.environ.get("PYTHONPATH", ""))
+        environ = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+        return starter.pytest(
+            command[2:], directory=here, environ=environ, stdout=stdout, stderr=stderr
+        )
 
     def run(*args: str, timeout: float = 120) -> Outcome:
         path = pytester.path / "report.json"
         path.unlink(missing_ok=True)
-        result = pytester.runpytest_subprocess(
-            "-p", "no:xdist", f"--env-report={path}", *args, timeout=timeout
-        )
+        with monkeypatch.context() as patched:
+            patched.setattr(pytester, "popen", popen)
+            result = pytester.runpytest_subprocess(
+                "-p", "no:xdist", f"--env-report={path}", *args, timeout=timeout
+            )
         report = json.loads(path.read_text()) if path.exists() else {"environments": []}
         return Outcome(result, report)
 

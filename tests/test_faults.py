@@ -11,7 +11,7 @@ from pytest_isoenv._steps import Step
 from tests import soak
 from tests.faults import kills, state, table
 from tests.faults.child import STRIKES
-from tests.faults.walk import Walk, walk
+from tests.faults.walk import Walk, is_walked, walk
 from tests.faults.world import FEW, JOBS, USE_APP, World
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "sigtimedwait"), reason="needs Linux")
@@ -107,19 +107,30 @@ def test_what_is_no_use_to_anybody_is_rubbish(world, path):
 # All of it
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("job", JOBS, ids=lambda job: job.name)
-def test_any_fault_at_any_step_does_no_harm(tmp_path, job):
-    assert wrong(walk(tmp_path, [job], STRIKES, at_once=1)) == []
+@pytest.fixture(scope="module")
+def walking(tmp_path_factory):
+    """A walk through all jobs; each is prepared once."""
+    walking = Walk(tmp_path_factory.mktemp("walking") / "world")
+    yield walking
+    walking.close()
+
+
+WALKS = [(job, fault) for job in JOBS for fault in STRIKES if is_walked(fault, job)]
 
 
 @pytest.mark.slow
-def test_all_jobs_together_reach_every_step(tmp_path):
-    found = Walk(tmp_path / "world")
-    try:
-        assert {step for job in JOBS for step in found.usual(job).steps} == STEPS
-    finally:
-        found.close()
+@pytest.mark.parametrize(
+    ("job", "fault"), WALKS, ids=[f"{job.name}-{fault}" for job, fault in WALKS]
+)
+def test_any_fault_at_any_step_does_no_harm(walking, job, fault):
+    outcomes = [walking.strike(point) for point in walking.points(fault, job)]
+    assert outcomes
+    assert wrong(outcomes) == []
+
+
+@pytest.mark.slow
+def test_all_jobs_together_reach_every_step(walking):
+    assert {step for job in JOBS for step in walking.usual(job).steps} == STEPS
 
 
 @pytest.mark.slow

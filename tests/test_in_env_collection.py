@@ -127,9 +127,9 @@ SUITE = {
 
 
 @pytest.fixture
-def suite(pytester, wheels):
+def suite(pytester, wheels, starter):
     add_plugin(wheels)
-    return Pair(pytester.path, SUITE)
+    return Pair(pytester.path, SUITE, starter)
 
 
 @pytest.mark.parametrize(
@@ -232,9 +232,11 @@ ENDINGS = {
 }
 
 
-def test_errors_skips_and_warnings_of_collecting_are_those_of_plain_pytest(pytester, wheels):
+def test_errors_skips_and_warnings_of_collecting_are_those_of_plain_pytest(
+    pytester, wheels, starter
+):
     add_plugin(wheels)
-    pair = Pair(pytester.path, ENDINGS)
+    pair = Pair(pytester.path, ENDINGS, starter)
     assert pair.difference(["-rs"], ["--co", "-q"]) == ""
     (pytester.path / "test_syntax.py").write_text("import pytest; pytest.exit('enough', 7)")
     assert pair.difference([]) == ""
@@ -249,10 +251,10 @@ def test_errors_skips_and_warnings_of_collecting_are_those_of_plain_pytest(pytes
         ("import absent", ["--maxfail=1"], 1),
     ],
 )
-def test_what_stops_collecting_has_pytests_exit_code(pytester, wheels, text, args, code):
+def test_what_stops_collecting_has_pytests_exit_code(pytester, wheels, starter, text, args, code):
     add_plugin(wheels)
     name = "conftest.py" if text.startswith("def") else "test_it.py"
-    pair = Pair(pytester.path, {name: text, "test_lib.py": "def test_it(): pass"})
+    pair = Pair(pytester.path, {name: text, "test_lib.py": "def test_it(): pass"}, starter)
     told = pair.isolated(args)
     assert f"exit code {code}" in told
 

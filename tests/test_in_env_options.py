@@ -74,9 +74,9 @@ SUITE = {
 
 
 @pytest.fixture
-def suite(pytester, wheels):
+def suite(pytester, wheels, starter):
     add_plugin(wheels)
-    return Pair(pytester.path, SUITE)
+    return Pair(pytester.path, SUITE, starter)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from packaging.markers import Marker, default_environment
 
-from pytest_isoenv import _settings
+from pytest_isoenv import _python_places, _settings
 from pytest_isoenv._files import read_json, write_json
 from pytest_isoenv._interpreters import Interpreters
 from pytest_isoenv._process import Processes
@@ -250,3 +250,14 @@ def test_the_hosts_variables_do_not_change_what_an_interpreter_says(
     monkeypatch.chdir(tmp_path)
     again = Interpreters(_settings.gather(tmp_path), Processes(), tmp_path / "again.json")
     assert again.find(None) == pythons.find(None)
+
+
+def test_a_machine_is_looked_through_once_for_all_that_a_run_asks_for(pythons, monkeypatch):
+    looked = []
+    executables = _python_places.executables
+    look = lambda environ: looked.append(environ) or executables(environ)  # noqa: E731
+    monkeypatch.setattr(_python_places, "executables", look)
+    for request in ("3.98", "3.99", ">=3.99"):
+        with pytest.raises(InterpreterNotFound):
+            pythons.find(request)
+    assert len(looked) == 1

@@ -60,6 +60,11 @@ class Usual:
     bystander: dict[str, object]
 
 
+def is_walked(fault: str, job: Job) -> bool:
+    """Whether a fault strikes this job at all."""
+    return job in FEW or fault not in _LIKE_OTHERS
+
+
 class Walk:
     """Walks through jobs in a world of its own."""
 
@@ -88,12 +93,11 @@ class Walk:
         return self._usual[job]
 
     def points(self, fault: str, job: Job) -> Iterator[Point]:
-        is_like_another = fault in _LIKE_OTHERS
-        if is_like_another and job not in FEW:
+        if not is_walked(fault, job):
             return
         for step, count in Counter(self.usual(job).steps).items():
             most = count if step == "run a command" else min(count, _MOST)
-            most = 1 if is_like_another else most
+            most = 1 if fault in _LIKE_OTHERS else most
             yield from (Point(job, step, nth, fault) for nth in range(1, most + 1))
 
     def strike(self, point: Point) -> Outcome:

@@ -229,5 +229,5 @@ JOBS = (
 )
 #: The cheapest jobs that reach every step together.
 FEW = tuple(
-    job for name in ("prune", "ephemeral", "heal", "wheel") for job in JOBS if job.name == name
+    job for name in ("prune", "heal", "ephemeral", "wheel") for job in JOBS if job.name == name
 )

@@ -95,14 +95,23 @@ def make_environment(directory: Path, python: str, *options: str | Path) -> Path
 
 
 @cache
+@cache
 def pythons() -> dict[str, str]:
     """The CPythons of this machine, by their version's first two numbers."""
-    import findpython
+    from findpython.providers import ALL_PROVIDERS
 
+    places = [place for kind in ALL_PROVIDERS.values() if (place := kind.create()) is not None]
+    found = {}
+    for python in (python for place in places for python in place.find_pythons()):
+        real = Path(python.executable).resolve()
+        with real.open("rb") as file:
+            is_script = file.read(2) == b"#!"  # which would have to be run, to no other end
+        if not is_script:
+            found.setdefault(real, python)
     return {
         f"{python.major}.{python.minor}": str(python.executable)
-        for python in findpython.find_all()
-        if python.implementation.lower() == "cpython"
+        for python in found.values()
+        if python.is_valid() and python.implementation.lower() == "cpython"
     }
 
 
