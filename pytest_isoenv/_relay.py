@@ -11,12 +11,9 @@ from typing import Any
 import pytest
 from _pytest.junitxml import xml_key
 
-from pytest_isoenv._reports import Reports, only_pytest_has, rebuild_collection
+from pytest_isoenv._reports import PROPERTY, Reports, only_pytest_has, rebuild_collection
 from pytest_isoenv._select import id_there
 from pytest_isoenv._summary import Record
-
-#: The name of the property, on every report and in JUnit XML, that says which environment it is of.
-PROPERTY = "environment"
 
 
 class Relay:
@@ -50,6 +47,25 @@ class Relay:
             del self.waiting[event["id"]]
         hook = item.ihook
         hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        if self._only_pytest_names and self._reports.are_brief(event["reports"]):
+            self._log_passed(hook, item, event)
+        else:
+            self._log_all(hook, item, event)
+        hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+
+    def _log_passed(self, hook: Any, item: pytest.Item, event: Mapping[str, Any]) -> None:
+        """A test that has passed, and of which nobody has anything else to say."""
+        for report in self._reports.passed(item, event["reports"], self._name):
+            self._add_xml_attributes(event["id"], report)
+            if report.when == "call":
+                self._record.count(item.nodeid, "passed")
+            elif hook is self._config.hook and self._note is not None:
+                self._note.append(report)
+                self._beside_terminal(report=report)
+                continue
+            hook.pytest_runtest_logreport(report=report)
+
+    def _log_all(self, hook: Any, item: pytest.Item, event: Mapping[str, Any]) -> None:
         for data in event["reports"]:
             if "$writes" in data:
                 self._config.get_terminal_writer().write(data["$writes"])
@@ -58,7 +74,26 @@ class Relay:
             if report is not None:
                 self._add_xml_attributes(event["id"], report)
                 self._log(hook, report)
-        hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+
+    @property
+    def _note(self) -> list[Any] | None:
+        """Where pytest's terminal takes note of phases that have passed, and does no more.
+
+        None until it has done so once, or where the terminal is another's.
+        """
+        terminal = self._terminal
+        return None if terminal is None else terminal.stats.get("")
+
+    @cached_property
+    def _terminal(self) -> pytest.TerminalReporter | None:
+        found = self._config.pluginmanager.getplugin("terminalreporter")
+        return found if type(found) is pytest.TerminalReporter else None
+
+    @cached_property
+    def _beside_terminal(self) -> Any:
+        """The hook for reports, for everybody else."""
+        manager = self._config.pluginmanager
+        return manager.subset_hook_caller("pytest_runtest_logreport", [self._terminal])
 
     def _log(self, hook: Any, report: pytest.TestReport) -> None:
         report.user_properties = [

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 import pytest
 from _pytest._code.code import TerminalRepr
 from _pytest._io import TerminalWriter
+
+#: The name of the property, on every report and in JUnit XML, that says which environment it is of.
+PROPERTY = "environment"
 
 
 class _Words(TerminalRepr):
@@ -56,6 +59,32 @@ class Reports:
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
+
+    def passed(self, item: pytest.Item, brief: Sequence[Any], name: str) -> list[pytest.TestReport]:
+        """The reports of a test that has passed, all of them brief; ``name`` is its environment's.
+
+        Nothing of them is shared, as in reports that pytest makes.
+        """
+        like: dict[str, Any] = {}
+        reports = []
+        for keywords, said in brief:
+            if not like:
+                first = pytest.TestReport(item.nodeid, item.location, {}, "passed", None, said[0])
+                like = vars(first)
+            report = pytest.TestReport.__new__(pytest.TestReport)
+            vars(report).update(
+                like,
+                keywords=dict.fromkeys(keywords, 1),
+                sections=[],
+                user_properties=[(PROPERTY, name)],
+                **dict(zip(_SAID, said, strict=False)),
+            )
+            reports.append(report)
+        return reports
+
+    def are_brief(self, told: Sequence[Any]) -> bool:
+        """Whether all that was told of a test goes without saying."""
+        return self._nobody_else_rebuilds and all(type(data) is tuple for data in told)
 
     @cached_property
     def _nobody_else_rebuilds(self) -> bool:

@@ -122,6 +122,21 @@ def test_the_garbage_collector_sees_there_what_it_sees_in_plain_pytest(kitchen):
     assert kitchen.plain().events["exit"] == kitchen.isolated().events["exit"] == 0
 
 
+def test_the_terminals_plugin_counts_there_what_it_counts_in_plain_pytest(kitchen):
+    lines = [
+        "import pytest",
+        "def test_one(): pass",
+        "def test_two(): pass",
+        "@pytest.mark.xfail",
+        "def test_unexpected(): pass",
+        "def test_stats(pytestconfig):",
+        "    stats = pytestconfig.pluginmanager.getplugin('terminalreporter').stats",
+        "    assert [len(stats[name]) for name in ('', 'passed', 'xpassed')] == [7, 2, 1]",
+    ]
+    kitchen.write("test_it.py", "\n".join(lines))
+    assert kitchen.plain().events["exit"] == kitchen.isolated().events["exit"] == 0
+
+
 def test_a_plugin_that_the_environment_lacks_is_left_out_and_named(kitchen):
     """The host has a plugin with an option; the environment's pytest must not stumble over it."""
     kitchen.write("test_it.py", "def test_it(): pass")
