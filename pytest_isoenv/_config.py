@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from pytest_isoenv import _locks
-from pytest_isoenv._dataclass import dataclass
 from pytest_isoenv._gather import HOST, Gatherer
 from pytest_isoenv._inherit import Inheritance, implied_base
 from pytest_isoenv._values import Surroundings, choices
@@ -26,7 +25,7 @@ __all__ = ["HOST", "Declarations", "is_glob", "load"]
 Unsupported = Callable[[EnvSpec], Sequence[str]]
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Declarations:
     """Everything a project declares; a valid instance is the proof that it was checked.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,7 +11,6 @@ from typing import Any
 from packaging.utils import canonicalize_name
 
 from pytest_isoenv import _matrix
-from pytest_isoenv._dataclass import dataclass
 from pytest_isoenv._fields import FIELDS
 from pytest_isoenv._reading import UnreadableError, read_toml, read_yaml
 from pytest_isoenv._values import Surroundings
@@ -23,7 +23,7 @@ _TOML_NAME = "pyproject.toml"
 _TOP_KEYS = ("environments", "default", "include")
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Declared:
     """One name's declaration: the file that it stands in, what lies around that, its fields."""
 

@@ -6,11 +6,11 @@ py-rattler write, and knows nothing else.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-from pytest_isoenv._dataclass import dataclass
 from pytest_isoenv._redact import without_credentials
 
 #: What to do where requirements contradict each other.
@@ -33,7 +33,7 @@ _ONLINE = (
 )
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Trouble:
     """What happened, and the next step; either may be empty.
 
@@ -48,7 +48,7 @@ class Trouble:
     offline: bool = False
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class _Reason:
     """What signs in an installer's words (a pattern) say of an index."""
 

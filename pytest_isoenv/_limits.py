@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pytest_isoenv._dataclass import dataclass
+import dataclasses
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Limits:
     """What may stay: nothing unused for longer than ``age`` (seconds), ``size`` bytes in all."""
 

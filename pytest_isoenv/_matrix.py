@@ -5,6 +5,7 @@ Pure: it works on what was written in the file or the mark, before any field is 
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +14,6 @@ from typing import Any
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from pytest_isoenv._dataclass import dataclass
 from pytest_isoenv.errors import Problem
 
 #: The keys of a declaration that are read here.
@@ -26,7 +26,7 @@ _VARIABLE = "env."
 _IN_A_NAME = re.compile(r"[\w.+<>=!~,-]+")
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Cell:
     """One combination: its part of the environment's name, and the fields it stands for."""
 
@@ -34,7 +34,7 @@ class Cell:
     fields: Mapping[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class _Value:
     """One value of an axis; ``label`` tells it apart in names."""
 

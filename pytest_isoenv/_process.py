@@ -16,7 +16,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, NoReturn, Protocol
 
-from pytest_isoenv._dataclass import dataclass
 from pytest_isoenv._redact import redact
 from pytest_isoenv._secrets import hide
 
@@ -24,7 +23,7 @@ from pytest_isoenv._secrets import hide
 MARK = "PYTEST_ISOENV_RUN"
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Finished:
     """A command that has ended: its exit status, and its output without credentials of URLs."""
 
@@ -138,13 +137,15 @@ class Process(Protocol):
         """Kill it, if it still runs."""
 
 
+@dataclasses.dataclass(eq=False)
 class Child:
     """A process that another has forked for us, and which that one waits for."""
 
-    def __init__(self, pid: int, stdin: IO[bytes], stdout: IO[bytes]) -> None:
-        self.pid = pid
-        self.stdin = stdin
-        self.stdout = stdout
+    pid: int
+    stdin: IO[bytes]
+    stdout: IO[bytes]
+
+    def __post_init__(self) -> None:
         self._status: int | None = None
         self._over = threading.Event()
 

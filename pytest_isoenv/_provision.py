@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -11,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_isoenv import _layers, _layout, _locks, _runner, _soundness
 from pytest_isoenv._commands import Commands
-from pytest_isoenv._dataclass import dataclass
 from pytest_isoenv._files import read_json
 from pytest_isoenv._interpreters import Interpreters
 from pytest_isoenv._once import Once
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 Notify = Callable[[EnvName], None]
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Outlook:
     """What there is for a request: its Python at least, if it does not bring its own.
 

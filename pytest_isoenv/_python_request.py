@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import Version
 
-from pytest_isoenv._dataclass import dataclass
 from pytest_isoenv.pinned import OLDEST, Interpreter
 
 _REQUEST = re.compile(
@@ -22,7 +22,7 @@ _FILE = re.compile(r"(?P<implementation>python|pypy|graalpy)(?P<version>\d\.\d+)
 _HIGHEST = 60
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class PythonRequest:
     """A Python asked for by what it is, not by where it lies.
 

@@ -11,7 +11,6 @@ from packaging.requirements import Requirement
 
 from pytest_isoenv import _matrix
 from pytest_isoenv._config import HOST, Declarations, is_glob
-from pytest_isoenv._dataclass import dataclass
 from pytest_isoenv._fields import FIELDS, parse_layer
 from pytest_isoenv._values import InvalidValueError, choices, requirement
 from pytest_isoenv.errors import ConfigError, Problem
@@ -29,7 +28,7 @@ from pytest_isoenv.spec import (
 _KEYWORDS = ("id", "deps", *_matrix.KEYS, *(key.replace("-", "_") for key in FIELDS))
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Request:
     """What one marker asks for.
 

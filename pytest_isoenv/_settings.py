@@ -15,7 +15,6 @@ from pathlib import Path
 import platformdirs
 
 from pytest_isoenv import _variables
-from pytest_isoenv._dataclass import dataclass
 from pytest_isoenv.errors import ConfigError, Problem
 
 # How each installer is told to leave the network alone.
@@ -24,7 +23,7 @@ _OFFLINE = ("UV_OFFLINE", "PIP_NO_INDEX", "CONDA_OFFLINE", "MAMBA_OFFLINE")
 _RETRIES = ("UV_HTTP_RETRIES", "PIP_RETRIES")
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Settings:
     """How this run uses the machine.
 

@@ -20,6 +20,7 @@ A directory without a manifest that names it does not exist for anybody: a kille
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import threading
 import time
@@ -28,7 +29,6 @@ from pathlib import Path
 from typing import Any
 
 from pytest_isoenv import _root
-from pytest_isoenv._dataclass import dataclass
 from pytest_isoenv._file_locks import Interrupted, free, waited_for
 from pytest_isoenv._files import read_json, write_json
 from pytest_isoenv._layout import SCHEMA, digest, home_in
@@ -44,7 +44,7 @@ Build = Callable[[Path], Mapping[str, Any]]
 Check = Callable[["Entry"], "str | None"]
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Entry:
     """A directory that is ready, and how it came to be.
 

@@ -10,7 +10,6 @@ from typing import Any
 
 from pytest_isoenv import _spans
 from pytest_isoenv._config import Declarations
-from pytest_isoenv._dataclass import dataclass
 from pytest_isoenv._files import write_json
 from pytest_isoenv._redact import redact
 from pytest_isoenv.environment import Environment
@@ -24,7 +23,7 @@ _GRAVITY = ("passed", "skipped", "xfailed", "xpassed", "failed", "error")
 Account = dict[str, Any]
 
 
-@dataclass()
+@dataclasses.dataclass
 class Record:
     """What one environment did in this run; filled in while it goes on."""
 

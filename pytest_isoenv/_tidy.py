@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pytest_isoenv._dataclass import dataclass
 from pytest_isoenv._files import read_json
 from pytest_isoenv._limits import Limits
 from pytest_isoenv._store import Store
@@ -21,7 +20,7 @@ USUAL = Limits(age=30 * _DAY, size=20_000_000_000)
 _PATIENCE = 2.0
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Upkeep:
     """What a cache does by itself: whether it prunes, to which limits, and when it did last.
 

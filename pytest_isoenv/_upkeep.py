@@ -14,7 +14,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from pytest_isoenv._dataclass import dataclass
 from pytest_isoenv._files import children, read_json
 from pytest_isoenv._limits import Limits
 from pytest_isoenv._steps import reached
@@ -26,7 +25,7 @@ Files = Mapping[tuple[int, int], tuple[int, int, int]]
 Kind = Literal["environment", "resolution", "wheels", "remains"]
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Kept:
     """One thing in the store.
 
@@ -67,7 +66,7 @@ class Kept:
         return exclusive([self])
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Pruned:
     """Something that goes, and why; ``busy`` if it stayed since somebody was at work on it."""
 

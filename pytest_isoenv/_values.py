@@ -16,7 +16,6 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
 from pytest_isoenv import _spans
-from pytest_isoenv._dataclass import dataclass
 from pytest_isoenv._files import with_named_files
 from pytest_isoenv._reading import UnreadableError, read_yaml
 from pytest_isoenv._redact import has_secrets, without_tokens
@@ -49,7 +48,7 @@ class InvalidValueError(ValueError):
         self.reasons = reasons
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Surroundings:
     """What the rules of some fields look at: where the file lies, and the project there.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import zipfile
 import zlib
@@ -10,7 +11,6 @@ from pathlib import Path
 
 from packaging.utils import parse_wheel_filename
 
-from pytest_isoenv._dataclass import dataclass
 from pytest_isoenv._files import read_json
 from pytest_isoenv._layout import digest
 from pytest_isoenv._steps import reached
@@ -30,7 +30,7 @@ class NotBuilt(LookupError):
     """There is no wheel, and none was to be built."""
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Wheel:
     """A built wheel, and the digest of what is in it, whenever it was packed."""
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from pytest_isoenv._dataclass import dataclass
 from pytest_isoenv.pinned import Interpreter, PinnedEnv, Resolution
 from pytest_isoenv.spec import EnvSpec
 
@@ -15,7 +14,7 @@ from pytest_isoenv.spec import EnvSpec
 OLDEST_PYTEST = "7.0"
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Wanted:
     """What a backend resolves: a spec, the interpreter it is for, and what it needs to run tests.
 
@@ -54,7 +53,7 @@ class Wanted:
         return self.root / self.spec.project_directory
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Finding:
     """One thing that was looked at: whether it is well, what was found, and what mends it."""
 
@@ -64,7 +63,7 @@ class Finding:
     mend: str = ""
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Damage:
     """A file of an environment that is not as it was installed.
 

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pytest_isoenv._dataclass import dataclass
 from pytest_isoenv._prefixes import bin_directory, python_of
 from pytest_isoenv._process import run_for_user, run_in_foreground
 from pytest_isoenv.pinned import EnvKey
@@ -19,7 +18,7 @@ from pytest_isoenv.spec import EnvName, EnvSpec
 __all__ = ["Environment", "activated", "python_of"]
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Environment:
     """A directory with a Python and packages, ready to use.
 

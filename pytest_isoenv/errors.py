@@ -20,9 +20,9 @@ Every error keeps its fields, survives :mod:`pickle`, and says what to do next.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
-from pytest_isoenv._dataclass import dataclass
 from pytest_isoenv._redact import redact
 
 
@@ -39,7 +39,7 @@ def _rebuild(cls: type[IsoenvError], fields: dict[str, object]) -> IsoenvError:
     return error
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Problem:
     """One thing that is wrong in a declaration.
 
@@ -53,7 +53,7 @@ class Problem:
         return redact(f"{self.where}: {self.what}")
 
 
-@dataclass(eq=False)
+@dataclasses.dataclass(eq=False)
 class ConfigError(IsoenvError):
     """Declarations that cannot be used; holds every problem found, not only the first."""
 
@@ -63,7 +63,7 @@ class ConfigError(IsoenvError):
         return "\n".join(f"isoenv: {problem}" for problem in self.problems)
 
 
-@dataclass(eq=False)
+@dataclasses.dataclass(eq=False)
 class InterpreterNotFound(IsoenvError):
     """No interpreter satisfies ``request``; ``found`` are the versions that are there.
 
@@ -92,7 +92,7 @@ class InterpreterNotFound(IsoenvError):
         return f"{text}, and uv could not download it: {self.download}" if failed else text
 
 
-@dataclass(eq=False)
+@dataclasses.dataclass(eq=False)
 class CommandError(IsoenvError):
     """A command failed: what for, which command, its exit status and its own words.
 
@@ -125,7 +125,7 @@ class BuildError(CommandError):
     """The environment's directory could not be built from its artefacts."""
 
 
-@dataclass(eq=False)
+@dataclasses.dataclass(eq=False)
 class LockError(IsoenvError):
     """The lock file ``path`` cannot be used with an interpreter of version ``python``."""
 
@@ -140,7 +140,7 @@ class LockError(IsoenvError):
         )
 
 
-@dataclass(eq=False)
+@dataclasses.dataclass(eq=False)
 class HashError(IsoenvError):
     """No file of ``package`` has one of the ``allowed`` hashes; ``found`` are those that it has."""
 
@@ -157,7 +157,7 @@ class HashError(IsoenvError):
         )
 
 
-@dataclass(eq=False)
+@dataclasses.dataclass(eq=False)
 class LayerError(IsoenvError):
     """What is asked for cannot lie on top of the environment ``layer``, for ``reason``."""
 
@@ -171,7 +171,7 @@ class LayerError(IsoenvError):
         )
 
 
-@dataclass(eq=False)
+@dataclasses.dataclass(eq=False)
 class StoreError(IsoenvError):
     """The cache at ``path`` cannot be used, for ``reason``."""
 
@@ -185,7 +185,7 @@ class StoreError(IsoenvError):
         )
 
 
-@dataclass(eq=False)
+@dataclasses.dataclass(eq=False)
 class BrokenEnvironment(IsoenvError):
     """The environment at ``path`` is not what was recorded when it was built."""
 
@@ -196,7 +196,7 @@ class BrokenEnvironment(IsoenvError):
         return f"the environment {self.path} is broken: {self.reason}"
 
 
-@dataclass(eq=False)
+@dataclasses.dataclass(eq=False)
 class WorkerError(IsoenvError):
     """The worker of an environment could not run: how it ended, and its last words."""
 

@@ -14,7 +14,6 @@ from functools import cached_property
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, NewType
 
-from pytest_isoenv._dataclass import dataclass
 from pytest_isoenv._layout import SCHEMA, digest
 from pytest_isoenv.spec import EnvSpec
 
@@ -45,7 +44,7 @@ IntentKey = NewType("IntentKey", str)
 OLDEST = (3, 8)
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Interpreter:
     """A Python on this machine, as it described itself when it was probed.
 
@@ -99,7 +98,7 @@ class Interpreter:
         }
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Artefact:
     """One distribution that will be installed from an index, an archive or a repository.
 
@@ -112,7 +111,7 @@ class Artefact:
     hashed: bool = False
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Source:
     """A wheel or source tree of this machine; goes in last, without its dependencies.
 
@@ -136,7 +135,7 @@ class Source:
         return self.installable.endswith(".whl")
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Foreign:
     """A pinned package that is none of Python's, such as conda's.
 
@@ -149,7 +148,7 @@ class Foreign:
     text: str
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Resolution:
     """What resolving gave: PEP 751 documents, and the local trees that requirements named.
 
@@ -173,7 +172,7 @@ class Resolution:
         return _artefacts(self.pylocks) if self.read is None else self.read
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Beneath:
     """A finished environment that lies under another: its directory, and what its key is."""
 
@@ -187,7 +186,7 @@ class Beneath:
         return f"{self.key} {PurePath(self.path).name}"
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class PinnedEnv:
     """An environment with nothing left open: the same pins give the same content anywhere.
 

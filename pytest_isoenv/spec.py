@@ -20,8 +20,6 @@ from packaging.utils import (
     parse_wheel_filename,
 )
 
-from pytest_isoenv._dataclass import dataclass
-
 _T = TypeVar("_T")
 
 Project = Literal["editable", "wheel", "none"]
@@ -43,7 +41,7 @@ NEVER = "never"
 EnvName = NewType("EnvName", str)
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Index:
     """Where packages come from, when it is not where the installer's variables say.
 
@@ -58,7 +56,7 @@ class Index:
     exclude_newer: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Conda:
     """What the conda backend is asked for beside what every backend is.
 
@@ -69,7 +67,7 @@ class Conda:
     dependencies: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Layer:
     """One place's share of a declaration: ``base``, a named environment, or a marker.
 
@@ -108,7 +106,7 @@ class Layer:
     fork_worker: bool | None = None
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class EnvSpec:
     """An environment as it is asked for: hashable, so that equal requests share one worker.
 

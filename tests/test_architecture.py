@@ -123,10 +123,9 @@ def test_the_command_imports_pytest_only_where_it_cannot_do_without():
 @each(["pytest_isoenv.errors", "pytest_isoenv.spec", "pytest_isoenv.pinned"])
 def test_the_types_of_the_chain_import_nothing_but_types_and_pure_functions(name):
     types = {"pytest_isoenv.errors", "pytest_isoenv.spec", "pytest_isoenv.pinned"}
-    pure = {"__future__", "dataclasses", "hashlib", "inspect", "pathlib", "re", "typing"}
     for module in reachable(name) - types:
         assert siblings(module) == set()
-        assert set(imported(TREES[module])) <= pure
+        assert set(imported(TREES[module])) <= {"__future__", "hashlib", "pathlib", "re"}
 
 
 def reachable(name):
@@ -140,8 +139,7 @@ def reachable(name):
 def test_the_store_knows_neither_backends_nor_environments():
     known = {short(name) for name in reachable("pytest_isoenv._store")}
     its_own = {"_file_locks", "_layout", "_process", "_root", "_runs", "_steps", "_trash"}
-    types = {"_dataclass", "errors", "pinned", "spec"}
-    assert known <= its_own | types | {"_files", "_redact", "_secrets"}
+    assert known <= its_own | {"_files", "_redact", "_secrets", "errors", "pinned", "spec"}
 
 
 @each([name for name in NAMES if name.startswith("pytest_isoenv._backends.")])
@@ -181,14 +179,6 @@ def test_a_run_that_uses_environments_imports_no_http_and_no_ssl():
     code = "import sys, pytest_isoenv._run; print(sorted({'http', 'ssl'} & set(sys.modules)))"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ended.stdout == "[]\n"
-
-
-def test_what_a_run_loads_has_the_dataclasses_that_are_quick_to_define():
-    elsewhere = ("_worker.", "_backends.solve_conda", "_backends.start_pip", "_dataclass", "cli.")
-    for name, tree in TREES.items():
-        if not short(name).startswith(elsewhere):
-            calls = [node for node in statements(tree) if isinstance(node, ast.Attribute)]
-            assert "dataclass" not in {node.attr for node in calls}, name
 
 
 # Effects

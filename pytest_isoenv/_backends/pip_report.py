@@ -5,6 +5,7 @@ The pip of an older Python reads no PEP 751, so it is given lines of a requireme
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -14,7 +15,6 @@ from urllib.parse import urlsplit
 from packaging.pylock import Package, PackageSdist, PackageWheel
 from packaging.utils import canonicalize_name
 
-from pytest_isoenv._dataclass import dataclass
 from pytest_isoenv._urls import path_of
 
 # The hashes that pip takes for safe.
@@ -84,7 +84,7 @@ def _vcs(download: Mapping[str, Any]) -> str:
     return f"{{ {', '.join(said)} }}"
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Lines:
     """What pip is told: requirements with hashes, commits (which have none), and where to look."""
 

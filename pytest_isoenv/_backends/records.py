@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import dataclasses
 import hashlib
 import itertools
 import os
@@ -17,7 +18,6 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pytest_isoenv._dataclass import dataclass
 from pytest_isoenv._prefixes import bin_directory
 from pytest_isoenv.backend import Damage
 
@@ -28,7 +28,7 @@ _OTHERS = frozenset({"conda"})
 _COUNTS = (".dist-info", ".egg-info", ".egg-link", ".pth")
 
 
-@dataclass()
+@dataclasses.dataclass
 class Written:
     """What an installer wrote down of a file; None and empty for what it did not.
 
