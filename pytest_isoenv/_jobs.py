@@ -47,6 +47,8 @@ class Job:
         self.take(items)
         self.environment: Environment | None = None
         self.worker: Worker | None = None
+        # That nothing of it is still to be heard: what comes of another must not be mixed with it.
+        self.worker_is_over = False
         self.generation = 0
         self.one_by_one = False
         self.collected = False

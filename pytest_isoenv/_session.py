@@ -454,6 +454,7 @@ class Conductor:
     def _generation_over(self, job: Job) -> None:
         """The worker will send nothing more; decide what becomes of tests without a result."""
         assert job.worker is not None
+        job.worker_is_over = True
         unknown = job.finds and job.found is None
         if not self._stopping and job.finished is not None:
             self._obey_ending(job.finished["ending"])
@@ -580,7 +581,7 @@ class Conductor:
 
     def _worker_of(self, job: Job, environment: Environment) -> Worker:
         worker = job.worker
-        if worker is None or worker.over.is_set():
+        if worker is None or job.worker_is_over:
             return self._start_worker(job, environment)
         if worker.awaits_selection:
             worker.select(job.ids)
@@ -588,7 +589,7 @@ class Conductor:
 
     def _start_worker(self, job: Job, environment: Environment) -> Worker:
         job.generation += 1
-        job.collected, job.finished = False, None
+        job.worker_is_over, job.collected, job.finished = False, False, None
         place = f"{self.jobs.index(job)}-{job.name}-{job.generation}"
         ids = None if job.finds and job.found is None else job.ids
         files = None if job.finds else job.files

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+# pytester forgets modules that a run in this process has imported, but their package does not: of
+# some there would be two.
+import pytest_isoenv._run  # noqa: F401
 from tests.packages import Index
 
 # Says of every selected test where it would run, and as what.
