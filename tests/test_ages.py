@@ -176,6 +176,7 @@ def test_what_is_too_old_is_resolved_anew_and_then_kept_for_as_long(provide, pin
     assert pin()["resolved"] == anew.resolved
 
 
+@pytest.mark.slow
 def test_where_nothing_newer_is_there_nothing_is_built(provide, pin, resolved, growing):
     provide()
     pin(resolved=None)
@@ -184,6 +185,7 @@ def test_where_nothing_newer_is_there_nothing_is_built(provide, pin, resolved, g
     assert len(resolved) == 2
 
 
+@pytest.mark.slow
 def test_of_many_who_find_it_too_old_one_resolves_anew(provide, pin, resolved, growing):
     provide()
     pin(resolved=time.time() - 31 * DAY)
@@ -222,6 +224,7 @@ def test_without_a_network_the_old_one_serves_and_nobody_else_waits_for_it(
     assert again.resolved > long_ago
 
 
+@pytest.mark.slow
 def test_requirements_that_have_no_solution_any_more_are_an_error(provide, pin, growing):
     provide()
     pin(resolved=time.time() - 31 * DAY)
@@ -231,6 +234,7 @@ def test_requirements_that_have_no_solution_any_more_are_an_error(provide, pin, 
         provide()
 
 
+@pytest.mark.slow
 def test_what_is_ephemeral_has_no_age_to_wait_for(provide, pin, resolved, growing):
     provide()
     pin(resolved=time.time() - 31 * DAY)
@@ -241,6 +245,7 @@ def test_what_is_ephemeral_has_no_age_to_wait_for(provide, pin, resolved, growin
 # Showing it
 
 
+@pytest.mark.slow
 def test_the_command_shows_how_old_it_is_and_what_comes_of_it(
     provide, project, tmp_path, pin, capsys, growing
 ):
@@ -270,6 +275,7 @@ def test_the_command_shows_how_old_it_is_and_what_comes_of_it(
     assert (shown["resolved"], shown["outdated"]) == (moment, True)
 
 
+@pytest.mark.slow
 def test_a_run_shows_it_from_the_second_day_on_and_the_report_always(pytester, run, own_cache):
     pytester.makepyfile(
         test_it="""

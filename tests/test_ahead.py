@@ -96,6 +96,7 @@ def test_what_is_not_wanted_after_all_is_in_nobodys_way(pytester, started, note)
     assert not note.exists()  # the next is not likely to want it either
 
 
+@pytest.mark.slow
 def test_a_throw_away_run_neither_begins_nor_forgets_it(started):
     started()
     assert started("--in-env", "lib==1.0", "--env-refresh") == "a child of the host"
@@ -111,6 +112,7 @@ def test_a_note_that_says_nothing_is_written_anew(started, note):
         assert note.read_text() == told
 
 
+@pytest.mark.slow
 def test_a_layer_that_cannot_start_is_built_again_where_it_is_wanted(pytester, started, own_cache):
     started()
     note = _layout.ahead(own_cache, pytester.path)
@@ -120,6 +122,7 @@ def test_a_layer_that_cannot_start_is_built_again_where_it_is_wanted(pytester, s
     assert started() == "a fork"
 
 
+@pytest.mark.slow
 @as_root
 def test_nothing_is_begun_from_what_others_could_have_put_there(pytester, started, own_cache):
     started()

@@ -144,6 +144,7 @@ def test_env_refresh_builds_anew_and_removes_it(pytester, run, own_cache):
     assert run().environments["one"]["provisioned"] == "cached"
 
 
+@pytest.mark.slow
 def test_env_refresh_removes_it_also_after_a_failure_and_an_exit(pytester, run, own_cache):
     pytester.makepyfile(
         test_it="""
@@ -164,6 +165,7 @@ def test_env_refresh_removes_it_also_after_a_failure_and_an_exit(pytester, run, 
     assert [*own_cache.glob("v1/runs/*")] == []
 
 
+@pytest.mark.slow
 def test_env_upgrade_takes_what_is_newest_now_and_later_runs_keep_it(
     pytester, run, own_cache, growing
 ):
@@ -257,6 +259,7 @@ def test_credentials_in_a_requirement_are_refused_and_other_ways_named(pytester,
     assert not own_cache.exists()
 
 
+@pytest.mark.slow
 def test_a_cached_environment_is_the_same_whoever_fetched_it(
     pytester, run, own_cache, monkeypatch, wheels
 ):
@@ -375,6 +378,7 @@ def test_sixteen_processes_at_once_on_an_empty_cache_build_each_environment_once
         assert all([*environment["tests"].values()] == ["passed"] for environment in mine)
 
 
+@pytest.mark.slow
 def test_under_xdist_the_workers_share_one_build(pytester, own_cache):
     pytest.importorskip("xdist")
     pytester.makepyfile(

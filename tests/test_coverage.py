@@ -61,6 +61,7 @@ def test_each_process_of_a_test_adds_its_lines(pytester, wheels):
     assert {f"env:each|test_it.py::test_{n}" for n in ("one", "two")} <= contexts(pytester)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("suite")
 def test_pytest_cov_gives_one_report_of_the_host_and_all_environments(pytester):
     pytest.importorskip("pytest_cov")
@@ -76,6 +77,7 @@ def test_pytest_cov_gives_one_report_of_the_host_and_all_environments(pytester):
     assert "CoverageWarning" not in whole.stdout.str() + whole.stderr.str()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("suite")
 def test_coverage_run_gives_one_report_as_well(pytester):
     coverage = [sys.executable, "-m", "coverage"]

@@ -122,7 +122,9 @@ def kept(directory):
     return [path for path in files if forms_in(path.read_bytes().decode("utf-8", "replace"))]
 
 
-WAYS = ["variables", "a URL in a variable", "a keyring", "a netrc file", "links in a variable"]
+SEEN_OFTEN = ("variables", "a netrc file")
+OTHERS = ("a URL in a variable", "a keyring", "links in a variable")
+WAYS = [*SEEN_OFTEN, *(pytest.param(way, marks=pytest.mark.slow) for way in OTHERS)]
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -102,6 +102,7 @@ def test_ctrl_c_at_the_prompt_is_for_the_debugger():
     assert "1 failed" in ended.screen
 
 
+@pytest.mark.slow
 def test_the_debugger_has_as_long_as_its_user_wants():
     steps = [(PROMPT, "import time; time.sleep(3.5)\n"), (PROMPT, "c\n")]
     ended = converse(steps, "--env-timeout=3", "-k", "test_stops and old")

@@ -351,6 +351,7 @@ def test_a_file_that_cannot_be_understood_is_a_usage_error(pytester, run, file, 
     assert "Traceback" not in outcome.stderr.str()
 
 
+@pytest.mark.slow
 def test_refresh_true_builds_a_throw_away_environment_for_each_run(declare, run):
     declare(yaml="environments: {named: {dependencies: [lib==1.0], refresh: true}}")
     paths = []

@@ -29,6 +29,7 @@ def killed_everywhere(tmp_path_factory):
     return walk(tmp_path_factory.mktemp("walk"), FEW, ["SIGKILL"], once=True)
 
 
+@pytest.mark.slow
 def test_whatever_step_a_run_is_killed_at_the_next_one_is_right_and_nothing_is_left(
     killed_everywhere,
 ):

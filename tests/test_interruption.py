@@ -148,6 +148,7 @@ def test_ctrl_c_reaches_the_processes_that_a_test_started(pytester, start):
     assert code == INTERRUPTED, output
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_no_ephemeral_directory(pytester, start, own_cache):
     pytester.makepyfile(test_it=SLOW)
     session = start("--env-refresh")
@@ -287,6 +288,7 @@ def test_nothing_outlives_a_host_that_is_killed(pytester, start):
     assert "function is torn down" in said, output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("whom", ["all", pytest.param("controller", marks=pytest.mark.slow)])
 def test_under_xdist_nothing_is_left_either(pytester, start, whom, own_cache):
     pytester.makepyfile(test_it=SLOW)
@@ -304,6 +306,7 @@ def test_under_xdist_nothing_is_left_either(pytester, start, whom, own_cache):
     assert "INTERNALERROR" not in output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("where", "how"), [("test", "closed"), ("debugger", "closed"), ("debugger", "SIGTERM")]
 )

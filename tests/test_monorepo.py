@@ -59,6 +59,7 @@ def test_a_member_of_a_workspace_finds_its_neighbour_whose_edits_are_seen(enviro
     assert (value(again), again.provisioned) == ("2", "cached")
 
 
+@pytest.mark.slow
 def test_what_a_neighbour_asks_for_newly_is_installed(environment, workspace):
     assert "lib" not in environment(**WHEEL).packages
     make_core(workspace, requires=["lib<2"])
@@ -68,6 +69,7 @@ def test_what_a_neighbour_asks_for_newly_is_installed(environment, workspace):
     assert environment(**WHEEL).provisioned == "cached"
 
 
+@pytest.mark.slow
 def test_sources_that_the_workspace_names_are_seen_when_they_change(environment, workspace):
     make_wheel(workspace, "other", "7.0")
     make_core(workspace, requires=["other"])
@@ -77,6 +79,7 @@ def test_sources_that_the_workspace_names_are_seen_when_they_change(environment,
     assert environment(**EDITABLE).packages["other"] == "7.0"
 
 
+@pytest.mark.slow
 def test_a_neighbour_by_its_path_is_found_and_its_requirements_are_seen(environment, workspace):
     (workspace / "pyproject.toml").unlink()
     pyproject = workspace / "packages" / "app" / "pyproject.toml"
@@ -88,6 +91,7 @@ def test_a_neighbour_by_its_path_is_found_and_its_requirements_are_seen(environm
     assert (value(again), again.packages["lib"]) == ("2", "1.0")
 
 
+@pytest.mark.slow
 def test_a_neighbour_that_has_gone_is_noticed(environment, workspace):
     assert value(environment(**EDITABLE)) == "1"
     (workspace / "packages" / "core").rename(workspace / "packages" / "moved")
@@ -125,6 +129,7 @@ def test_each_package_of_a_repository_has_declarations_and_a_project_of_its_own(
     assert "app" not in core.packages
 
 
+@pytest.mark.slow
 def test_a_requirements_file_may_name_others_whose_edits_are_seen(environment, workspace):
     app = workspace / "packages" / "app"
     (app / "more").mkdir()

@@ -14,7 +14,9 @@ import pytest
 from tests.parity.compare import pythons
 
 
-@pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])
+@pytest.mark.parametrize(
+    "python", ["3.13", *(pytest.param(p, marks=pytest.mark.slow) for p in ("3.11", "3.12"))]
+)
 def test_an_interpreter_is_found_by_its_version(pytester, run, python):
     if python not in pythons():
         pytest.skip(f"no Python {python} on this machine")
@@ -124,6 +126,7 @@ ON_PLANTED = """
 """
 
 
+@pytest.mark.slow
 def test_after_a_patch_upgrade_of_the_interpreter_it_is_a_new_environment_and_says_why(
     pytester, run, own_cache, plant
 ):
@@ -140,6 +143,7 @@ def test_after_a_patch_upgrade_of_the_interpreter_it_is_a_new_environment_and_sa
     assert (there["provisioned"], there["why"]) == ("built", f"python {MINOR}.90 -> {MINOR}.91")
 
 
+@pytest.mark.slow
 def test_an_interpreter_that_was_replaced_or_removed_is_noticed(pytester, run, own_cache, plant):
     pytester.makepyfile(test_it=ON_PLANTED)
     planted = plant(f"{MINOR}.90")

@@ -172,6 +172,7 @@ def bench(index, shared_caches, tmp_path_factory):
     return Bench(venv, interpreter, environ, tmp_path_factory.mktemp("bench"), {})
 
 
+@pytest.mark.slow
 def test_bounds_prereleases_and_links_are_those_that_are_declared(bench, tmp_path):
     for version in ("1.0", "1.5a1", "2.0"):
         make_wheel(tmp_path / "links", "deep", version)
@@ -202,6 +203,7 @@ class WeakIndex(Index):
         self._send(handler, link.replace("0" * 32, digest).encode(), "text/html")
 
 
+@pytest.mark.slow
 def test_where_an_index_tells_no_strong_hash_the_file_itself_does(bench, wheels):
     weak = WeakIndex(wheels)
     try:
@@ -213,6 +215,7 @@ def test_where_an_index_tells_no_strong_hash_the_file_itself_does(bench, wheels)
     assert hashlib.sha256(data).hexdigest() in found.pylocks[0]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
 def test_a_commit_of_a_repository_is_installed(bench, tmp_path):
     repository = make_project(tmp_path / "repository", "app", code="VALUE = 'committed'\n")
@@ -231,6 +234,7 @@ def test_pip_is_not_left_in_the_environment(bench):
     assert not {"pip", "setuptools"} & installed(directory).keys()
 
 
+@pytest.mark.slow
 def test_a_pip_that_was_unpacked_and_is_gone_can_be_started_again(bench):
     directory = bench.create(None)
     start = directory / "start_pip.py"

@@ -47,10 +47,12 @@ def report(pytester, *args):
     return result, {env["name"]: env for env in json.loads(path.read_text())["environments"]}
 
 
-ALMOST_ALIKE = [pytest.param(dist, marks=pytest.mark.slow) for dist in ("loadscope", "loadgroup")]
+ALMOST_ALIKE = [
+    pytest.param(dist, marks=pytest.mark.slow) for dist in ("loadscope", "loadgroup", "worksteal")
+]
 
 
-@pytest.mark.parametrize("dist", ["load", "loadfile", "worksteal", *ALMOST_ALIKE])
+@pytest.mark.parametrize("dist", ["load", "loadfile", *ALMOST_ALIKE])
 def test_every_way_to_distribute_gives_the_same_outcomes(pytester, dist):
     pytester.makepyfile(test_it=SUITE)
     result, environments = report(pytester, "-n2", "--dist", dist)
@@ -148,6 +150,7 @@ def test_an_option_that_no_environment_knows_is_an_error(pytester):
     result.stdout.fnmatch_lines(["*unrecognized arguments: --nonsense*"])
 
 
+@pytest.mark.slow
 def test_fixtures_torn_down_late_are_not_lost(pytester):
     pytester.makepyfile(
         test_it="""
@@ -206,6 +209,7 @@ def test_signals_are_the_tests_own_from_step_to_step(pytester):
     result.assert_outcomes(passed=6)
 
 
+@pytest.mark.slow
 def test_the_hosts_pytest_timeout_sets_no_timer_for_tests_of_environments(pytester):
     pytester.makeconftest(
         """

@@ -62,7 +62,7 @@ class Kitchen:
     ) -> Contender:
         """This plugin; ``config`` is added to its file."""
         cwd = self.project(name, suite)
-        with (cwd / "isoenv.yaml").open("a") as file:
+        with (cwd / "pyproject.toml").open("a") as file:
             file.write(config)
         command = [self.shop.host(), *options]
         cache = self.shop.root / "caches" / f"{self._job}-{name}"
@@ -132,7 +132,7 @@ def _one(kitchen: Kitchen) -> Iterator[Contender]:
         suite,
         title="pytest-isoenv, the host collects, too",
         options=(),
-        config="default: part-1.0\n",
+        config='\n[tool.isoenv]\ndefault = "part-1.0"\n',
     )
     title = "pytest-xdist -n1"
     yield from kitchen.with_plugin("xdist", title, "pytest-xdist", "-n1", suite)
@@ -308,7 +308,7 @@ def _fresh(kitchen: Kitchen) -> Iterator[Contender]:
         suite,
         title="pytest-isoenv, isolation: test",
         options=("--in-env", "fresh"),
-        config="  fresh: {extends: part-1.0, isolation: test}\n",
+        config='fresh = {extends = "part-1.0", isolation = "test"}\n',
     )
     yield from kitchen.with_plugin("forked", "pytest-forked", "pytest-forked", "--forked", suite)
 

@@ -57,11 +57,11 @@ class Suite:
         """Make the project, with the configuration of every tool that may run it."""
         files = {
             "conftest.py": _CONFTEST,
-            "isoenv.yaml": self._isoenv(),
             "tox.ini": self._tox(),
             "noxfile.py": self._nox(),
             "pyproject.toml": self._hatch()
-            + '\n[tool.pytest.ini_options]\ntestpaths = ["tests"]\n',
+            + '\n[tool.pytest.ini_options]\ntestpaths = ["tests"]\n\n'
+            + self._isoenv(),
             **dict(self._modules()),
         }
         for name, text in files.items():
@@ -77,11 +77,11 @@ class Suite:
             yield f"tests/test_{number}.py", "\n\n".join(functions)
 
     def _isoenv(self) -> str:
-        lines = ["environments:", "  base: {project: none}"]
+        lines = ["[tool.isoenv.environments]", 'base = {project = "none"}']
         # The host's pytest comes by itself.
         pins = [] if self.pytest == version("pytest") else [f"pytest=={self.pytest}"]
         for number in self.versions:
-            lines += [f"  part-{number}: {{dependencies: {[*pins, f'{PART}=={number}']}}}"]
+            lines += [f'"part-{number}" = {{dependencies = {[*pins, f"{PART}=={number}"]}}}']
         return "\n".join(lines) + "\n"
 
     def _tox(self) -> str:

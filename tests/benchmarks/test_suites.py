@@ -8,7 +8,6 @@ import subprocess
 import sys
 
 import pytest
-import yaml
 
 from tests.benchmarks.suites import Suite, at_once, in_sequence
 
@@ -33,11 +32,12 @@ def test_a_project_has_so_many_tests(project):
 
 
 def test_every_tool_is_told_the_same_environments(project):
-    ours = yaml.safe_load((project / "isoenv.yaml").read_text())["environments"]
+    declared = tomllib.loads((project / "pyproject.toml").read_text())["tool"]
+    ours = declared["isoenv"]["environments"]
     del ours["base"]
     tox = configparser.ConfigParser()
     tox.read(project / "tox.ini")
-    hatch = tomllib.loads((project / "pyproject.toml").read_text())["tool"]["hatch"]["envs"]
+    hatch = declared["hatch"]["envs"]
     nox = (project / "noxfile.py").read_text()
     wanted = [["pytest==8.0.2", f"part=={number}"] for number in ("1.0", "2.0")]
     assert [environment["dependencies"] for environment in ours.values()] == wanted
