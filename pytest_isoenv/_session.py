@@ -48,6 +48,9 @@ _PATIENCE = 0.3
 _TIMEOUT = "+ Timeout +"
 # Events that count also when they come while the run is being ended.
 _SAID = frozenset({"test", "lost", "warning", "header", "words"})
+# How long events gather before this thread wakes up for them (seconds): to be woken for each test
+# takes it, and the workers whose processor it needs, a tenth of the time of a small suite.
+_GATHER = 0.01
 # How many workers wait, for each that may work, until the host has selected: each keeps what it has
 # imported. Those beyond end, and others begin in their place when it is their turn.
 _WAITING = 2
@@ -214,6 +217,8 @@ class Conductor:
         self._held.close()
         with deferred(self._interrupt):
             while self._open:
+                if self._events.empty():
+                    time.sleep(_GATHER)
                 self._handle(*self._next())
                 self._obey()
 
