@@ -59,6 +59,7 @@ def measure(
     memory: bool = False,
 ) -> Usage:
     """Run a command; all that it writes goes to a file. No other child may be running."""
+    _time_of_the_rest()  # what has ended before is not this command's
     with output.open("wb") as file:
         start = time.perf_counter()
         process = subprocess.Popen(

@@ -30,6 +30,12 @@ def shown(page: Path = PAGE) -> str:
     return page.read_text().partition(BEGIN)[2].partition(END)[0]
 
 
+def known(page: Path = PAGE) -> Results | None:
+    """What was measured before, if anything was."""
+    file = page.with_suffix(".json")
+    return results.read(file) if file.is_file() else None
+
+
 def write(found: Results, page: Path = PAGE) -> None:
     """Replace it, and the JSON and the picture beside it."""
     text = page.read_text()

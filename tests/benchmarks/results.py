@@ -87,6 +87,19 @@ class Results:
         return [f"{job.name}, {sample.title}: {sample.error}" for job, sample in samples]
 
 
+def renewed(old: Results | None, new: Results, order: Sequence[str]) -> Results:
+    """Older results with newer ones of some jobs; contenders are compared within a job only."""
+    if old is None:
+        return new
+    jobs = {job.name: job for job in (*old.jobs, *new.jobs)}
+    return Results(
+        machine=old.machine if len(new.jobs) < len(jobs) else new.machine,
+        versions={**old.versions, **new.versions},
+        rounds=min(old.rounds, new.rounds),
+        jobs=[jobs[name] for name in order if name in jobs],
+    )
+
+
 def write(results: Results, path: Path) -> None:
     """Keep results as JSON."""
     path.write_text(to_json(results))

@@ -130,8 +130,20 @@ def test_the_tables_and_the_picture_of_the_documentation_are_what_was_measured()
     assert measured.errors == []
 
 
-@pytest.mark.parametrize("less", [["--rounds=3"], ["--only-ours"], ["--jobs", "one", "fresh"]])
+@pytest.mark.parametrize("less", [["--rounds=3"], ["--only-ours"]])
 def test_the_documentation_shows_whole_measurements_only(less, capsys):
     with pytest.raises(SystemExit):
         main(["--docs", *less])
-    assert "--docs is for all jobs and tools, in at least 7 rounds" in capsys.readouterr().err
+    assert "--docs is for all tools, in at least 7 rounds" in capsys.readouterr().err
+
+
+def test_a_job_that_is_measured_again_takes_its_own_place_and_no_others():
+    def found(rounds, *jobs):
+        return Results({"cores": "2"}, {"pytest": str(rounds)}, rounds, list(jobs))
+
+    old = found(7, JobResult("one", "before"), JobResult("two", "before"))
+    new = found(9, JobResult("two", "again"))
+    both = results.renewed(old, new, ["one", "two"])
+    assert [(job.name, job.title) for job in both.jobs] == [("one", "before"), ("two", "again")]
+    assert (both.rounds, both.versions) == (7, {"pytest": "9"})
+    assert results.renewed(None, new, ["one", "two"]) is new
