@@ -167,7 +167,7 @@ def test_an_environment_that_fails_its_check_at_once_is_an_error_and_built_only_
         created.append(args)
         uv.create(*args)
 
-    hopeless = types.SimpleNamespace(**vars(uv))
+    hopeless = types.SimpleNamespace(**{name: getattr(uv, name) for name in uv.__all__})
     hopeless.create, hopeless.check = create, lambda *args: "it never works"
     provisioner = Provisioner(gather(tmp_path, cache=cache), [hopeless])
     for number in (1, 2):  # not again and again in one run

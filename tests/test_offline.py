@@ -45,7 +45,7 @@ def served(tmp_path_factory):
 
 
 @pytest.fixture
-def index(served):
+def own_index(served):
     index = BadIndex(served)
     yield index
     index.close()
@@ -94,8 +94,8 @@ def home(tmp_path_factory):
 
 
 @pytest.fixture
-def host(home, index, monkeypatch):
-    return Host(home, index, monkeypatch)
+def host(home, own_index, monkeypatch):
+    return Host(home, own_index, monkeypatch)
 
 
 @pytest.fixture

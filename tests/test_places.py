@@ -262,7 +262,8 @@ def test_a_store_of_another_version_is_left_alone(pytester, run, own_cache, caps
 def test_two_versions_of_the_store_share_a_root(tmp_path, monkeypatch):
     """Neither prunes, sweeps or waits for what is of the other."""
     ours = Store(tmp_path / "cache")
-    monkeypatch.setattr("pytest_isoenv._store.SCHEMA", "2")
+    for module in ("_layout", "_store"):
+        monkeypatch.setattr(f"pytest_isoenv.{module}.SCHEMA", "2")
     theirs = Store(tmp_path / "cache")
     found = {}
     for store in (ours, theirs):
