@@ -143,6 +143,7 @@ class _Server:
         self._directory = Path(tempfile.mkdtemp(prefix="isoenv-"))
         self._preparing = threading.Lock()
         self._is_asked = False
+        self._listener = threading.Thread(target=self._listen, name="isoenv-forks", daemon=True)
         self._asking = threading.Lock()
         self._answers = threading.Condition()
         self._ready: bool | None = None
@@ -156,7 +157,7 @@ class _Server:
         with self._preparing:
             if not self._is_asked:
                 self._is_asked = True
-                threading.Thread(target=self._listen, name="isoenv-forks", daemon=True).start()
+                self._listener.start()
                 self._order({"sources": [list(part) for part in sources]})
             with self._answers:
                 self._answers.wait_for(lambda: self._gone or self._ready is not None)
@@ -224,6 +225,10 @@ class _Server:
             has_gone(self._popen, _GRACE)
         kill_group(self._popen)
         self._popen.wait()
+        if self._is_asked:
+            self._listener.join(_GRACE)
+        if self._popen.stdout is not None and not self._listener.is_alive():
+            self._popen.stdout.close()
         shutil.rmtree(self._directory, ignore_errors=True)
 
 
