@@ -83,8 +83,9 @@ class Starter:
         return self._started[read][1]
 
     def close(self) -> None:
-        """End them, which nobody needs any more."""
-        for process, connection in self._started.values():
+        """End them; whoever needs one later has another."""
+        while self._started:
+            process, connection = self._started.popitem()[1]
             connection.close()
             process.wait()
 
