@@ -8,13 +8,13 @@ turn out that others are wanted, that process is ended, and all that is lost is 
 from __future__ import annotations
 
 import contextlib
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pytest_isoenv import _layout, _root, _settings, _whereabouts
+from pytest_isoenv._files import read_json
 from pytest_isoenv._forks import Forks
 from pytest_isoenv._streams import copies
 from pytest_isoenv.errors import StoreError
@@ -61,8 +61,7 @@ def _remembered(cache: Path, project: Path) -> Path | None:
     """The layer that a project used last, if it can be trusted, and is there."""
     try:
         _root.refuse_strangers(cache)
-        told = json.loads(_layout.ahead(cache, project).read_text(encoding="utf-8"))
-        layer = Path(told["layer"])
-    except (OSError, ValueError, TypeError, KeyError, StoreError):
+        layer = Path(read_json(_layout.ahead(cache, project))["layer"])
+    except (OSError, TypeError, KeyError, StoreError):
         return None  # what there is to say of it is said when it is needed
     return layer if layer.is_dir() and not _whereabouts.strange(layer) else None
