@@ -20,7 +20,8 @@ class Job:
     """The tests of one environment in this run, and where they stand.
 
     A job of ``--in-env`` begins without items: its environment collects them (``finds``), and
-    what it has ``found`` becomes items of the host, of which the selected ones come back.
+    what it has ``found`` becomes items of the host, of which the selected ones come back. If it is
+    ``alone`` there is no other environment, so that its ids need no variant.
     """
 
     def __init__(
@@ -30,6 +31,8 @@ class Job:
         items: list[pytest.Item],
         already_warned: Warned,
         positional: Sequence[str] | None = None,
+        *,
+        alone: bool = False,
     ) -> None:
         assert request.spec is not None
         self.request = request
@@ -38,6 +41,7 @@ class Job:
         self.record = Record(request.name, request.spec)
         self.finds = positional is not None
         self.positional = positional
+        self.alone = alone
         self.found: Event | None = None
         self.uncollected: list[Mapping[str, Any]] = []
         self.step: tuple[str, str | None] | None = None

@@ -11,7 +11,7 @@ import pytest
 from pytest_isoenv._config import HOST, Declarations
 from pytest_isoenv._reports import module_of
 from pytest_isoenv._requests import Request, read_requests
-from pytest_isoenv.errors import Problem
+from pytest_isoenv.errors import ConfigError, Problem
 
 MARK = "env"
 #: The parameter that tells the variants of a test function apart.
@@ -68,6 +68,20 @@ class Selector:
         if any(request.spec is None for request in requests):
             self.problems[where] = Problem(where, "the host is what runs tests without the option")
         return requests
+
+    def of_options(self, texts: Sequence[str]) -> list[Request]:
+        """The same of several; raises :exc:`~pytest_isoenv.errors.ConfigError` for what is wrong.
+
+        A request that two of them ask for is there once.
+        """
+        requests = [request for text in texts for request in self.of_option(text)]
+        self.raise_problems()
+        return list(dict.fromkeys(requests))
+
+    def raise_problems(self) -> None:
+        """Raise :exc:`~pytest_isoenv.errors.ConfigError` with all that was found, if any was."""
+        if self.problems:
+            raise ConfigError(list(self.problems.values()))
 
     def _of_mark(self, mark: pytest.Mark, where: str) -> list[Request]:
         return self._requests(mark.args, mark.kwargs, f"{where}: @pytest.mark.{MARK}")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from pytest_isoenv import _spans
 from pytest_isoenv._config import Declarations
@@ -118,8 +120,23 @@ def header(declarations: Declarations, cache: Path) -> str:
     return f"isoenv: {f'declared {names}; ' if names else ''}cache {cache}"
 
 
-def lines(account: Account, verbosity: int) -> Iterable[str]:
-    """What the terminal says of an environment at the end."""
+def summarize(
+    terminal: pytest.TerminalReporter, accounts: Sequence[Account], verbosity: int
+) -> None:
+    """Write what the terminal says of environments at the end, where there is something to say."""
+    if verbosity >= 0 and accounts:
+        terminal.write_sep("=", "environments")
+        for account in accounts:
+            for line in _lines(account, verbosity):
+                terminal.write_line(line)
+    for account in accounts:
+        if account["words"]:
+            terminal.write_sep("=", f"plugins in {account['name']}")
+            terminal.write_line(account["words"])
+
+
+def _lines(account: Account, verbosity: int) -> Iterable[str]:
+    """What it says of one environment."""
     name = account["name"]
     counts = ", ".join(f"{count} {outcome}" for outcome, count in _outcomes(account).items())
     python = f"Python {account['python'] or 'of the host'}"

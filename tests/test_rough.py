@@ -219,8 +219,8 @@ def test_what_a_test_does_to_its_process_is_no_obstacle(both_ways, pytester, lef
     (pytester.path / "in_a_hurry.py").write_text(
         """
 try:
-    from pytest_isoenv import _session
-    _session._GRACE = 0.2
+    from pytest_isoenv import _crew
+    _crew._GRACE = 0.2
 except ImportError:
     pass  # this is not the host
 """
