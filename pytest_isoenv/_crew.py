@@ -6,6 +6,7 @@ what they have to say goes to the main thread.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -64,6 +65,8 @@ class Crew:
         self._steps = steps
         self._pool = ThreadPoolExecutor(settings.jobs, thread_name_prefix="isoenv")
         self._launch = Launch(config, forks.streams)
+        # Two threads may start workers at the same moment.
+        self._numbers = itertools.count()
         self._workers: list[Worker] = []
         self._watchdog = Watchdog(self._workers, settings.timeout)
         self._watchdog.start()
@@ -180,7 +183,7 @@ class Crew:
             self._config.invocation_params.dir,
             lambda event: self._inbox.put(job, event),
             self._forks,
-            mark=f"{self._forks.mark}-{len(self._workers)}",
+            mark=f"{self._forks.mark}-{next(self._numbers)}",
             steps=self._steps,
             may_fork=job.spec.fork_worker or len(self._jobs) >= _WORTH_A_FORK,
         )

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_isoenv._process import MARK
 from tests.packages import make_project
 from tests.terminal import Terminal
 
@@ -367,3 +368,41 @@ def test_what_ran_while_the_host_took_in_what_there_is_has_its_result(pytester, 
     assert outcome.ret == INTERRUPTED
     assert "1 passed" in str(outcome.stdout)
     assert "KeyboardInterrupt" in str(outcome.stdout)
+
+
+# Only the host can import the crew; its two workers begin at the same moment.
+MEETING = """
+import threading
+try:
+    from pytest_isoenv import _crew
+except ImportError:
+    pass
+else:
+    both = threading.Barrier(2, timeout=60)
+    class Worker(_crew.Worker):
+        def __init__(self, *args, **named):
+            both.wait()
+            super().__init__(*args, **named)
+    _crew.Worker = Worker
+"""
+
+
+def test_what_one_worker_leaves_cannot_be_taken_for_what_another_does(pytester, run):
+    pytester.makefile(
+        ".yaml",
+        isoenv="environments: {old: {dependencies: [lib==1.0]}, new: {dependencies: [lib==2.0]}}",
+    )
+    pytester.makepyfile(
+        meeting=MEETING,
+        test_it=f"""
+        import lib, os, pathlib
+
+        def test_it():
+            pathlib.Path(lib.__version__).write_text(os.environ[{MARK!r}])
+        """,
+    )
+    run("--in-env=all", "--env-jobs=2", "-p", "meeting").assert_outcomes(passed=2)
+    marks = [pytester.path.joinpath(version).read_text() for version in ("1.0", "2.0")]
+    assert len(set(marks)) == 2
+    # That of the run is the beginning of both.
+    assert len({mark.rpartition("-")[0] for mark in marks}) == 1
