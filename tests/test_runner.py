@@ -257,3 +257,16 @@ def test_what_only_old_pythons_need_varies_no_layer_of_a_new_one():
 def test_without_pytest_or_an_interpreter_there_is_none():
     assert _runner.layer_of(pinned(pylock(pluggy=wheels("pluggy")))) is None
     assert _runner.layer_of(pinned(pylock(pytest=wheels("pytest")), None)) is None
+
+
+def test_all_that_a_run_imports_is_compiled_and_lexers_that_it_never_does_are_not(managed):
+    site = Path(asked(managed(dependencies=["lib==1.0"]))["pytest"]).parents[1]
+
+    def compiled(directory):
+        return {path.name.split(".")[0] for path in (site / directory / "__pycache__").iterdir()}
+
+    assert {"main", "python", "terminal", "junitxml"} <= compiled("_pytest")
+    assert "terminal" in compiled("pygments/formatters")
+    assert {"__init__", "_mapping", "diff", "python"} <= compiled("pygments/lexers")
+    assert not {"ada", "javascript"} & compiled("pygments/lexers")
+    assert (site / "pygments/lexers/javascript.py").exists()
