@@ -6,10 +6,12 @@ what they have to say goes to the main thread.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -132,6 +134,16 @@ class Crew:
 
     # In a thread of its own for each job
 
+    def foresee(self, layer: Path, environ: Mapping[str, str]) -> None:
+        """Begin with what a worker will be forked from while its environment is built."""
+        if self._is_worth_a_fork:
+            with contextlib.suppress(OSError):  # said when it is needed
+                self._forks.begin(layer, environ)
+
+    @property
+    def _is_worth_a_fork(self) -> bool:
+        return len(self._jobs) >= _WORTH_A_FORK
+
     def _serve(self, job: Job) -> None:
         collects = job.finds and job.found is None
         if job.doubt is not None and not self._mended(job, job.doubt):
@@ -185,7 +197,7 @@ class Crew:
             self._forks,
             mark=f"{self._forks.mark}-{next(self._numbers)}",
             steps=self._steps,
-            may_fork=job.spec.fork_worker or len(self._jobs) >= _WORTH_A_FORK,
+            may_fork=job.spec.fork_worker or self._is_worth_a_fork,
         )
         job.worker = worker
         self._workers.append(worker)

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 #: Called with an environment's name when work on it begins that may take a while.
 Notify = Callable[[EnvName], None]
+#: Called with a runner layer and variables when an environment is built whose worker may be forked
+#: from there, and run with those.
+Foresee = Callable[[Path, Mapping[str, str]], None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,10 +83,12 @@ class Provisioner:
         settings: Settings,
         backends: Iterable[Backend],
         notify: Notify = lambda name: None,
+        foresee: Foresee = lambda layer, environ: None,
     ) -> None:
         self._settings = settings
         self._backends = {backend.name: backend for backend in backends}
         self._notify = notify
+        self._foresee = foresee
         self._stores = stores = Stores(settings)
         self._processes = processes = Processes(stores.scratch.run)
         self._commands = Commands(settings, processes, self._backends.values())
@@ -341,6 +346,9 @@ class Provisioner:
         def build(directory: Path) -> Mapping[str, Any]:
             _soundness.refuse(directory)
             self._notify(name)
+            forked_from = _runner.may_fork_from(pinned)
+            if forked_from is not None:
+                self._foresee(forked_from, self._environ_of(directory, pinned.spec))
             facts = self._builder.build(backend, pinned, directory)
             _layers.refuse_overlaps(facts["own"], layers)
             return facts
@@ -379,8 +387,6 @@ class Provisioner:
     # directory -> Environment
 
     def _environment(self, name: EnvName, pinned: PinnedEnv, entry: Entry) -> Environment:
-        host = self._settings.passed(pinned.spec.pass_env)
-        environ = activated(host, entry.directory, pinned.spec, self._settings.root)
         return Environment(
             name=name,
             path=entry.directory,
@@ -391,9 +397,14 @@ class Provisioner:
             provisioned=entry.provisioned,
             seconds=round(entry.seconds, 3),
             why=entry.why,
-            environ=environ,
+            environ=self._environ_of(entry.directory, pinned.spec),
             spec=pinned.spec,
             forks_from=_runner.forks_from(pinned, entry.facts),
             resolved=pinned.resolved,
             note=pinned.note,
         )
+
+    def _environ_of(self, directory: Path, spec: EnvSpec) -> dict[str, str]:
+        """The variables of what runs in an environment."""
+        host = self._settings.passed(spec.pass_env)
+        return activated(host, directory, spec, self._settings.root)

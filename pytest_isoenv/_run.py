@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
@@ -63,11 +63,15 @@ class Run:
     def _provisioner(self) -> Provisioner:
         """Made when the first environment is wanted: before that, nothing touches the cache."""
         self.obey_signals()
-        return Provisioner(self._settings, self._backends, self._notify)
+        return Provisioner(self._settings, self._backends, self._notify, self._foresee)
 
     def _notify(self, name: str) -> None:
         if self._conductor is not None:
             self._conductor.notify(name)
+
+    def _foresee(self, layer: Path, environ: Mapping[str, str]) -> None:
+        if self._conductor is not None:
+            self._conductor.foresee(layer, environ)
 
     def get_ready(self) -> None:
         """There will be work for environments, as it seems, while pytest still collects."""

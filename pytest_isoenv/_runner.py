@@ -95,18 +95,22 @@ def forks_from(pinned: PinnedEnv, facts: Mapping[str, Any]) -> Path | None:
 
     A fork has imported pytest before its environment's own start is made up for.
     """
+    if Version(facts["packages"]["pytest"]) < _FORKED_PYTEST:
+        return None
+    if not facts.get("like_runner") or not all(map(_is_harmless, facts["starts"])):
+        return None
+    return may_fork_from(pinned)
+
+
+def may_fork_from(pinned: PinnedEnv) -> Path | None:
+    """The same, as far as one can tell before the environment is built."""
     interpreter = pinned.interpreter
     if pinned.runner is None or interpreter is None or pinned.spec.fork_worker is False:
         return None
     oldest, newest = _FORKED
     is_known = interpreter.implementation == "cpython" and not interpreter.free_threaded
-    if not is_known or not oldest <= interpreter.release < newest or not facts.get("like_runner"):
-        return None
-    if Version(facts["packages"]["pytest"]) < _FORKED_PYTEST:
-        return None
-    if not all(map(_is_harmless, facts["starts"])):
-        return None
-    return Path(pinned.runner.path)
+    is_known = is_known and oldest <= interpreter.release < newest
+    return Path(pinned.runner.path) if is_known else None
 
 
 def _is_harmless(line: str) -> bool:

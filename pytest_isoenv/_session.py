@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pytest
 
@@ -172,6 +173,10 @@ class Conductor:
     def close(self) -> None:
         """Wait for the workers' processes, which were let go when they had finished."""
         self._crew.close()
+
+    def foresee(self, layer: Path, environ: Mapping[str, str]) -> None:
+        """Called from a job's thread when its environment is built: what its worker will need."""
+        self._crew.foresee(layer, environ)
 
     def notify(self, name: str) -> None:
         """Called from a job's thread when its environment takes work."""
