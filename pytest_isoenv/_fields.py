@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from pytest_isoenv import _values
+from pytest_isoenv._shares import Layer
 from pytest_isoenv._values import InvalidValueError, Surroundings, choices
 from pytest_isoenv.errors import Problem
 from pytest_isoenv.spec import (
@@ -16,7 +17,6 @@ from pytest_isoenv.spec import (
     MISSING_INTERPRETER_CHOICES,
     PRERELEASE_CHOICES,
     RESOLUTION_CHOICES,
-    Layer,
 )
 
 

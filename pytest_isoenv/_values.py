@@ -19,15 +19,10 @@ from pytest_isoenv import _spans
 from pytest_isoenv._files import with_named_files
 from pytest_isoenv._reading import UnreadableError, read_yaml
 from pytest_isoenv._redact import has_secrets, without_tokens
+from pytest_isoenv._texts import is_path, names_a_path, package_of_match_spec
 from pytest_isoenv._variables import HOST_ONLY
 from pytest_isoenv.pinned import parse_pylock
-from pytest_isoenv.spec import (
-    NEVER,
-    PROJECT_CHOICES,
-    is_path,
-    names_a_path,
-    package_of_match_spec,
-)
+from pytest_isoenv.spec import NEVER, PROJECT_CHOICES
 
 _T = TypeVar("_T")
 

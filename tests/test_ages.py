@@ -13,11 +13,11 @@ import pytest
 from pytest_isoenv import EnvManager, _spans, _values
 from pytest_isoenv._backends import uv
 from pytest_isoenv._resolutions import is_too_old, kept_in, was_tried
+from pytest_isoenv._shares import Layer, combine
 from pytest_isoenv._values import InvalidValueError, Surroundings
 from pytest_isoenv.cli import main as cli_main
 from pytest_isoenv.errors import ResolutionError
 from pytest_isoenv.pinned import Resolution
-from pytest_isoenv.spec import Layer, combine
 from tests.packages import make_wheel
 
 DAY = 86400.0
