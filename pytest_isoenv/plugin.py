@@ -278,10 +278,8 @@ def pytest_collection(session: pytest.Session) -> None:
 
 
 def _collect_there(session: pytest.Session) -> list[pytest.Item]:
-    from pytest_isoenv import _collection
-
     with _in_our_words():
-        return _collection.perform(session, run_of(session.config))
+        return run_of(session.config).perform_collect(session)
 
 
 @pytest.hookimpl(tryfirst=True)
