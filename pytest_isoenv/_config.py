@@ -14,9 +14,10 @@ from typing import Any
 from pytest_isoenv import _locks
 from pytest_isoenv._gather import HOST, Gatherer
 from pytest_isoenv._inherit import Inheritance, implied_base
+from pytest_isoenv._shares import Layer, combine
 from pytest_isoenv._values import Surroundings, choices
 from pytest_isoenv.errors import ConfigError, Problem
-from pytest_isoenv.spec import EnvName, EnvSpec, Layer, combine
+from pytest_isoenv.spec import EnvName, EnvSpec
 
 __all__ = ["HOST", "Declarations", "is_glob", "load"]
 

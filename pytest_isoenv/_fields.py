@@ -8,15 +8,27 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from pytest_isoenv import _values
-from pytest_isoenv._values import InvalidValueError, Surroundings, choices
+from pytest_isoenv._shares import Layer
+from pytest_isoenv._values import (
+    InvalidValueError,
+    Surroundings,
+    choices,
+    conda,
+    indexes,
+    one_of,
+    paths,
+    process,
+    read_backend,
+    read_flag,
+    read_texts,
+    requirements,
+)
 from pytest_isoenv.errors import Problem
 from pytest_isoenv.spec import (
     ISOLATION_CHOICES,
     MISSING_INTERPRETER_CHOICES,
     PRERELEASE_CHOICES,
     RESOLUTION_CHOICES,
-    Layer,
 )
 
 
@@ -92,34 +104,34 @@ _SHARED = frozenset({"requirements", "channels", "conda_dependencies"})
 #: Key of the config -> (attribute of the layer, its parser). ``groups`` are requirements; where
 #: no attribute is named, the parser says which it fills.
 FIELDS: Mapping[str, tuple[str, Callable[[Any, Surroundings], Any]]] = {
-    "python": ("python", _values.read_python),
-    "dependencies": ("requirements", _values.read_requirements),
-    "groups": ("requirements", _values.read_groups),
-    "requirements": ("requirement_files", _values.read_files),
-    "constraints": ("constraints", _values.read_bounds),
-    "overrides": ("overrides", _values.read_bounds),
-    "resolution": ("resolution", _values.one_of(*RESOLUTION_CHOICES)),
-    "prerelease": ("prerelease", _values.one_of(*PRERELEASE_CHOICES)),
-    "index": ("index", _values.read_url),
-    "extra-indexes": ("extra_indexes", _values.read_urls),
-    "find-links": ("find_links", _values.read_links),
-    "exclude-newer": ("exclude_newer", _values.read_moment),
-    "max-age": ("max_age", _values.read_max_age),
-    "extras": ("extras", _values.read_extras),
-    "project": ("project", _values.read_project),
-    "local": ("local", _values.read_paths),
-    "lock": ("lock", _values.read_lock),
-    "layers": ("layers", _values.read_texts),
-    "env": ("variables", _values.read_variables),
-    "pass-env": ("pass_env", _values.read_passed),
-    "prepend-paths": ("prepend_paths", _values.read_directories),
-    "refresh": ("refresh", _values.read_flag),
-    "backend": ("backend", _values.read_backend),
-    "channels": ("channels", _values.read_channels),
-    "conda-dependencies": ("conda_dependencies", _values.read_match_specs),
-    "conda-environment": ("", _values.read_conda_environment),
-    "fork-worker": ("fork_worker", _values.read_flag),
-    "runner-layer": ("runner_layer", _values.read_flag),
-    "isolation": ("isolation", _values.one_of(*ISOLATION_CHOICES)),
-    "missing-interpreter": ("missing_interpreter", _values.one_of(*MISSING_INTERPRETER_CHOICES)),
+    "python": ("python", process.read_python),
+    "dependencies": ("requirements", requirements.read_requirements),
+    "groups": ("requirements", requirements.read_groups),
+    "requirements": ("requirement_files", requirements.read_files),
+    "constraints": ("constraints", requirements.read_bounds),
+    "overrides": ("overrides", requirements.read_bounds),
+    "resolution": ("resolution", one_of(*RESOLUTION_CHOICES)),
+    "prerelease": ("prerelease", one_of(*PRERELEASE_CHOICES)),
+    "index": ("index", indexes.read_url),
+    "extra-indexes": ("extra_indexes", indexes.read_urls),
+    "find-links": ("find_links", indexes.read_links),
+    "exclude-newer": ("exclude_newer", indexes.read_moment),
+    "max-age": ("max_age", indexes.read_max_age),
+    "extras": ("extras", requirements.read_extras),
+    "project": ("project", requirements.read_project),
+    "local": ("local", paths.read_paths),
+    "lock": ("lock", requirements.read_lock),
+    "layers": ("layers", read_texts),
+    "env": ("variables", process.read_variables),
+    "pass-env": ("pass_env", process.read_passed),
+    "prepend-paths": ("prepend_paths", process.read_directories),
+    "refresh": ("refresh", read_flag),
+    "backend": ("backend", read_backend),
+    "channels": ("channels", conda.read_channels),
+    "conda-dependencies": ("conda_dependencies", conda.read_match_specs),
+    "conda-environment": ("", conda.read_conda_environment),
+    "fork-worker": ("fork_worker", read_flag),
+    "runner-layer": ("runner_layer", read_flag),
+    "isolation": ("isolation", one_of(*ISOLATION_CHOICES)),
+    "missing-interpreter": ("missing_interpreter", one_of(*MISSING_INTERPRETER_CHOICES)),
 }

@@ -81,13 +81,26 @@ def hand_over(config: pytest.Config, parser: pytest.Parser, args: list[str]) -> 
     _relieve(config)
     _forget_filters_left_out(config)
     config.known_args_namespace.noconftest = True
-    # Settings of plugins that only the environments have are for them to judge.
-    vars(config)["_get_unknown_ini_keys"] = set
+    leave_settings(config)
     given = [_Argument(arg) for arg in args]
     known, unknown = parser.parse_known_and_unknown_args(given)
     left = _Left([*known.file_or_dir, *unknown])
     config.stash[_POSITIONAL] = left.in_order(given)
     args[:] = left.taken_from(given)
+
+
+def leave_settings(config: pytest.Config) -> None:
+    """Settings that no plugin here knows may be known to plugins of an environment.
+
+    Each worker warns of those that are unknown there.
+    """
+    vars(config)["_get_unknown_ini_keys"] = set
+
+
+def judge_settings(config: pytest.Config) -> None:
+    """There will be no worker: warn here of settings that are unknown."""
+    vars(config).pop("_get_unknown_ini_keys", None)
+    config._validate_config_options()
 
 
 class _Argument(str):

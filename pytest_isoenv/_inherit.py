@@ -10,9 +10,10 @@ from packaging.utils import canonicalize_name
 from pytest_isoenv import _matrix
 from pytest_isoenv._fields import parse_layer
 from pytest_isoenv._gather import Declared
+from pytest_isoenv._shares import Layer
 from pytest_isoenv._values import Surroundings, choices
 from pytest_isoenv.errors import Problem
-from pytest_isoenv.spec import EnvName, Layer
+from pytest_isoenv.spec import EnvName
 
 BASE = "base"
 # Keys of a declaration that say how it relates to others; the rest are fields.

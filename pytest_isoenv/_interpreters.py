@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 from pytest_isoenv._files import read_json, write_json
 from pytest_isoenv._process import Processes
 from pytest_isoenv._settings import Settings
+from pytest_isoenv._texts import names_a_path
 from pytest_isoenv.errors import InterpreterNotFound
 from pytest_isoenv.pinned import OLDEST, Interpreter
-from pytest_isoenv.spec import names_a_path
 
 if TYPE_CHECKING:
     from packaging.version import Version

@@ -12,10 +12,12 @@ from collections.abc import Iterable
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from pytest_isoenv._mentions import applicable
+from pytest_isoenv._texts import is_path
 from pytest_isoenv.environment import Environment
 from pytest_isoenv.errors import LayerError
 from pytest_isoenv.pinned import Beneath, Interpreter
-from pytest_isoenv.spec import EnvSpec, applicable, is_path
+from pytest_isoenv.spec import EnvSpec
 
 
 def fitted(spec: EnvSpec, above: EnvSpec) -> EnvSpec:

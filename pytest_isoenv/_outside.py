@@ -11,9 +11,10 @@ from packaging.pylock import Package
 from packaging.requirements import Requirement
 
 from pytest_isoenv._reading import UnreadableError, read_toml
+from pytest_isoenv._texts import is_path
 from pytest_isoenv._urls import path_of
 from pytest_isoenv.pinned import parse_pylock
-from pytest_isoenv.spec import EnvSpec, is_path
+from pytest_isoenv.spec import EnvSpec
 
 
 def outside(path: str, spec: EnvSpec, root: Path) -> list[str]:

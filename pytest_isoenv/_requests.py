@@ -12,17 +12,13 @@ from packaging.requirements import Requirement
 from pytest_isoenv import _matrix
 from pytest_isoenv._config import HOST, Declarations, is_glob
 from pytest_isoenv._fields import FIELDS, parse_layer
-from pytest_isoenv._values import InvalidValueError, choices, requirement
+from pytest_isoenv._mentions import unite_requirements
+from pytest_isoenv._shares import Layer
+from pytest_isoenv._texts import is_bare_word, is_path, names_a_path
+from pytest_isoenv._values import InvalidValueError, choices
+from pytest_isoenv._values.requirements import requirement
 from pytest_isoenv.errors import ConfigError, Problem
-from pytest_isoenv.spec import (
-    EnvName,
-    EnvSpec,
-    Layer,
-    is_bare_word,
-    is_path,
-    names_a_path,
-    unite_requirements,
-)
+from pytest_isoenv.spec import EnvName, EnvSpec
 
 # What a mark may have beside its positional arguments, in Python's spelling.
 _KEYWORDS = ("id", "deps", *_matrix.KEYS, *(key.replace("-", "_") for key in FIELDS))

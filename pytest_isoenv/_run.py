@@ -209,6 +209,19 @@ class Run:
             raise
         return record.environment
 
+    def perform_collect(self, session: pytest.Session) -> list[pytest.Item]:
+        """What ``session.perform_collect()`` does, with the items of environments."""
+        hook = self._config.hook
+        try:
+            deselected = self.collect(session)
+            if deselected:
+                hook.pytest_deselected(items=deselected)
+            self.modify(session)
+        finally:
+            hook.pytest_collection_finish(session=session)
+        session.testscollected = len(session.items)
+        return session.items
+
     def has_work(self, items: Sequence[pytest.Item]) -> bool:
         """Whether one of these items runs in an environment."""
         return any(request_of(item) is not None for item in items)

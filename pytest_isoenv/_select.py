@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -122,7 +122,15 @@ class Selector:
         names: Sequence[str] = getattr(node, "fixturenames", getattr(info, "names_closure", ()))
         return [] if "isoenv" in names else self.default
 
-    def expand(self, item: pytest.Item) -> list[pytest.Item]:
+    def expand(self, nodes: Iterable[pytest.Item | pytest.Collector]) -> list[Any]:
+        """The nodes, and instead of items their variants."""
+        return [
+            variant
+            for node in nodes
+            for variant in (self._expanded(node) if isinstance(node, pytest.Item) else [node])
+        ]
+
+    def _expanded(self, item: pytest.Item) -> list[pytest.Item]:
         """The variants of an item that has no parameters to tell them apart (unittest, doctest)."""
         # One that an environment has collected has its place already.
         if _parameter(item) is not None or _REQUEST in item.stash:

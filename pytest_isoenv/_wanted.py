@@ -18,9 +18,10 @@ from pytest_isoenv import _spans
 from pytest_isoenv._files import content_digest, metadata_digest, with_named_files
 from pytest_isoenv._layout import SCHEMA
 from pytest_isoenv._settings import Settings
+from pytest_isoenv._texts import is_path
 from pytest_isoenv.backend import OLDEST_PYTEST, Backend, Wanted
 from pytest_isoenv.pinned import IntentKey, Interpreter, digest_of
-from pytest_isoenv.spec import EnvSpec, is_path
+from pytest_isoenv.spec import EnvSpec
 
 
 def wanted_of(

@@ -6,10 +6,11 @@ siblings before a test, a config file or an option asks for an environment.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import warnings
-from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Generator, Iterator
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -25,8 +26,36 @@ _MARKER = (
     "lock, env, prepend_paths, refresh, backend, isolation, missing_interpreter. "
     "(pytest-isoenv)"
 )
+_IN_ENV = (
+    "Run all unmarked tests in this environment: a declared name, a requirement on top of the "
+    "base, or 'all' for every declared environment (repeatable)"
+)
+_FLAGS = {
+    "--env-refresh": "Build every environment from scratch in a throw-away directory",
+    "--env-upgrade": "Resolve requirements anew instead of using what earlier runs resolved",
+    "--env-offline": "Leave the network alone: use what is in the cache, and what installers have "
+    "downloaded before",
+    "--env-locked": "Fail where a declared environment has no lock (pylock.NAME.toml), or one that "
+    "no longer fits its declaration",
+}
+# Options that have a value -> what it is called, and help.
+_SETTINGS = {
+    "--env-jobs": (
+        "N",
+        "How many environments are built and run at once (default: the number of CPUs)",
+    ),
+    "--env-timeout": (
+        "SECONDS",
+        "End a test in an environment, or a collection there, that takes longer (default: never); "
+        "it fails with the place where it stood, and the rest run",
+    ),
+    "--env-cache-dir": (
+        "DIR",
+        "Where environments are kept (default: pytest-isoenv in the user's cache directory)",
+    ),
+    "--env-report": ("FILE", "Write what each environment was and did to FILE, as JSON"),
+}
 _RUN = pytest.StashKey["Run"]()
-_T = TypeVar("_T")
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
@@ -38,57 +67,11 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
 
         _host.prepare(config)
     group = parser.getgroup("isoenv", "environments for tests (pytest-isoenv)")
-    group.addoption(
-        "--in-env",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="Run all unmarked tests in this environment: a declared name, a requirement on top "
-        "of the base, or 'all' for every declared environment (repeatable)",
-    )
-    group.addoption(
-        "--env-refresh",
-        action="store_true",
-        help="Build every environment from scratch in a throw-away directory",
-    )
-    group.addoption(
-        "--env-upgrade",
-        action="store_true",
-        help="Resolve requirements anew instead of using what earlier runs resolved",
-    )
-    group.addoption(
-        "--env-offline",
-        action="store_true",
-        help="Leave the network alone: use what is in the cache, and what installers have "
-        "downloaded before",
-    )
-    group.addoption(
-        "--env-locked",
-        action="store_true",
-        help="Fail where a declared environment has no lock (pylock.NAME.toml), or one that no "
-        "longer fits its declaration",
-    )
-    group.addoption(
-        "--env-jobs",
-        metavar="N",
-        help="How many environments are built and run at once (default: the number of CPUs)",
-    )
-    group.addoption(
-        "--env-timeout",
-        metavar="SECONDS",
-        help="End a test in an environment, or a collection there, that takes longer (default: "
-        "never); it fails with the place where it stood, and the rest run",
-    )
-    group.addoption(
-        "--env-cache-dir",
-        metavar="DIR",
-        help="Where environments are kept (default: pytest-isoenv in the user's cache directory)",
-    )
-    group.addoption(
-        "--env-report",
-        metavar="FILE",
-        help="Write what each environment was and did to FILE, as JSON",
-    )
+    group.addoption("--in-env", action="append", default=[], metavar="NAME", help=_IN_ENV)
+    for name, text in _FLAGS.items():
+        group.addoption(name, action="store_true", help=text)
+    for name, (value, text) in _SETTINGS.items():
+        group.addoption(name, metavar=value, help=text)
 
 
 def _import_as_usual(pluginmanager: pytest.PytestPluginManager) -> None:
@@ -141,23 +124,19 @@ def pytest_load_initial_conftests(
         _ahead.begin(early_config)
         _host.hand_over(early_config, parser, args)
     elif _declares(early_config):
-        _leave_settings_to_environments(early_config)
+        from pytest_isoenv import _host
+
+        _host.leave_settings(early_config)
     return (yield)
-
-
-def _leave_settings_to_environments(config: pytest.Config) -> None:
-    """Each worker warns of those that are unknown there."""
-    setattr(config, "_get_unknown_ini_keys", set)  # noqa: B010 - pytest has no other way
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """If no test runs in an environment, it is the host that must warn of unknown settings."""
-    run = session.config.stash.get(_RUN, None)
-    if run is None or session.config.option.in_env:
-        return
-    if not run.has_work(session.items):
-        vars(session.config).pop("_get_unknown_ini_keys", None)
-        session.config._validate_config_options()
+    run = _run(session.config)
+    if run is not None and not session.config.option.in_env and not run.has_work(session.items):
+        from pytest_isoenv import _host
+
+        _host.judge_settings(session.config)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -183,25 +162,13 @@ def _only_distributes(config: pytest.Config) -> bool:
 
 
 def _asks(config: pytest.Config) -> bool:
-    option = config.option
-    asked = (
-        option.env_report,
-        option.env_jobs,
-        option.env_timeout,
-        option.env_locked,
-        option.in_env,
-    )
-    return any(map(bool, asked))
-
-
-def _may_declare(module: pytest.Module) -> bool:
-    """Whether environments may be able to collect a file that the host cannot."""
-    return _RUN in module.config.stash or _names_environments(module)
+    says = config.option
+    return any([says.env_report, says.env_jobs, says.env_timeout, says.env_locked, says.in_env])
 
 
 def _names_environments(module: pytest.Module) -> bool:
     """Whether tests of the file run in environments: a look at it, before it is imported."""
-    run = module.config.stash.get(_RUN, None)
+    run = _run(module.config)
     if run is not None and run.selector.default:
         return True
     try:
@@ -214,14 +181,29 @@ def run_of(config: pytest.Config) -> Run:
     """This session's run, made when it is first needed."""
     if _RUN not in config.stash:
         from pytest_isoenv._run import Run
-        from pytest_isoenv.errors import ConfigError
 
         _know_our_hooks(config.pluginmanager)
-        try:
+        with _in_our_words():
             config.stash[_RUN] = Run(config)
-        except ConfigError as error:
-            raise pytest.UsageError(str(error)) from error
     return config.stash[_RUN]
+
+
+def _run(config: pytest.Config) -> Run | None:
+    """The same if something has needed it."""
+    return config.stash.get(_RUN, None)
+
+
+@contextlib.contextmanager
+def _in_our_words(*, whatever: bool = False) -> Iterator[None]:
+    """What is wrong with declarations or the cache (or ``whatever`` is) is the user's to mend."""
+    from pytest_isoenv.errors import ConfigError, IsoenvError, StoreError
+
+    try:
+        yield
+    except IsoenvError as error:
+        if whatever or isinstance(error, (ConfigError, StoreError)):
+            raise pytest.UsageError(str(error)) from error
+        raise
 
 
 def _has_mark(node: pytest.Item) -> bool:
@@ -246,17 +228,8 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
         return None
     config._do_configure()
     run = run_of(config)
-    return _in_our_words(lambda: _listing.show(config, run.environments(), run.addopts))
-
-
-def _in_our_words(work: Callable[[], _T]) -> _T:
-    """Do some work; errors of ours in it are the user's to mend."""
-    from pytest_isoenv.errors import IsoenvError
-
-    try:
-        return work()
-    except IsoenvError as error:
-        raise pytest.UsageError(str(error)) from error
+    with _in_our_words(whatever=True):
+        return _listing.show(config, run.environments(), run.addopts)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -276,23 +249,20 @@ def pytest_make_collect_report(
 
     And a file that cannot be imported here is collected in the environments that it declares.
     """
-    if isinstance(collector, pytest.Module) and _names_environments(collector):
+    module = collector if isinstance(collector, pytest.Module) else None
+    names_environments = module is not None and _names_environments(module)
+    if names_environments:
         with warnings.catch_warnings():
             # It may be a mark of a plugin that the environment has: its worker knows.
             warnings.simplefilter("ignore", pytest.PytestUnknownMarkWarning)
             report = yield
     else:
         report = yield
-    if report.failed and isinstance(collector, pytest.Module) and _may_declare(collector):
-        run_of(collector.config).recover(collector, report)
+    if report.failed and module and (names_environments or _RUN in module.config.stash):
+        run_of(module.config).recover(module, report)
     items = [node for node in report.result or () if isinstance(node, pytest.Item)]
     if any(_may_have_variants(item) for item in items):
-        selector = run_of(collector.config).selector
-        report.result = [
-            variant
-            for node in report.result
-            for variant in (selector.expand(node) if isinstance(node, pytest.Item) else [node])
-        ]
+        report.result = run_of(collector.config).selector.expand(report.result)
     return report
 
 
@@ -304,38 +274,20 @@ def pytest_collection(session: pytest.Session) -> None:
     itself is replaced.
     """
     if session.config.option.in_env and not _only_distributes(session.config):
-        vars(session)["perform_collect"] = lambda: _collect_in_environments(session)
+        vars(session)["perform_collect"] = lambda: _collect_there(session)
 
 
-def _collect_in_environments(session: pytest.Session) -> list[pytest.Item]:
-    """What ``session.perform_collect()`` does, with the items of environments."""
-    from pytest_isoenv.errors import ConfigError, StoreError
-
-    hook = session.config.hook
-    try:
-        run = run_of(session.config)
-        deselected = run.collect(session)
-        if deselected:
-            hook.pytest_deselected(items=deselected)
-        run.modify(session)
-    except (ConfigError, StoreError) as error:
-        raise pytest.UsageError(str(error)) from error
-    finally:
-        hook.pytest_collection_finish(session=session)
-    session.testscollected = len(session.items)
-    return session.items
+def _collect_there(session: pytest.Session) -> list[pytest.Item]:
+    with _in_our_words():
+        return run_of(session.config).perform_collect(session)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Settle where each item runs; everything that is wrong with the marks is said at once."""
     if _RUN in config.stash or any(_has_mark(item) for item in items):
-        from pytest_isoenv.errors import ConfigError
-
-        try:
+        with _in_our_words():
             run_of(config).assign(items)
-        except ConfigError as error:
-            raise pytest.UsageError(str(error)) from error
 
 
 @pytest.hookimpl(wrapper=True, trylast=True)
@@ -344,7 +296,7 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
 
     The innermost wrapper: to the others (progress, coverage) the loop is over when all is.
     """
-    run = session.config.stash.get(_RUN, None)
+    run = _run(session.config)
     if run is None:
         return (yield)
     if session.config.option.collectonly:
@@ -352,13 +304,8 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
         return (yield)
     if _only_distributes(session.config):
         run.obey_signals()  # pytest-xdist's workers end what they have begun if they are told to
-    from pytest_isoenv.errors import StoreError
-
-    try:
-        with run.conduct(session):
-            return (yield)
-    except StoreError as error:
-        raise pytest.UsageError(str(error)) from error
+    with _in_our_words(), run.conduct(session):
+        return (yield)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -369,13 +316,13 @@ def pytest_report_teststatus(report: pytest.TestReport | pytest.CollectReport) -
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
     """What is declared, and where the cache is."""
-    run = config.stash.get(_RUN, None)
+    run = _run(config)
     return run.header() if run is not None else []
 
 
 def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
     """The same, where it was only the tests that said they want environments."""
-    run = config.stash.get(_RUN, None)
+    run = _run(config)
     if run is None or run.announced or config.get_verbosity() < 0:
         return []
     return run.header()
@@ -383,7 +330,7 @@ def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """One line for each environment."""
-    run = terminalreporter.config.stash.get(_RUN, None)
+    run = _run(terminalreporter.config)
     if run is not None:
         run.summarize(terminalreporter)
 
@@ -395,7 +342,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     And puts everything away, while it can: if there is nobody left to tell that the session is
     over, as after Ctrl-C, it comes no further.
     """
-    run = session.config.stash.get(_RUN, None)
+    run = _run(session.config)
     if run is None:
         return
     if hasattr(session.config, "workeroutput"):
@@ -412,7 +359,8 @@ def pytest_configure_node(node: Any) -> None:
     """Workers of pytest-xdist on this machine build a throw-away environment once for all."""
     config = node.config
     if node.gateway.spec.popen and (_RUN in config.stash or config.option.env_refresh):
-        _in_our_words(lambda: run_of(config).share(node.workerinput))
+        with _in_our_words(whatever=True):
+            run_of(config).share(node.workerinput)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -432,7 +380,7 @@ def pytest_unconfigure(config: pytest.Config) -> Generator[None, object, object]
     try:
         return (yield)
     finally:
-        run = config.stash.get(_RUN, None)
+        run = _run(config)
         if run is not None:
             run.close()
 
@@ -445,15 +393,6 @@ def isoenv(request: pytest.FixtureRequest) -> Callable[..., Environment]:
     ``Environment`` with ``.python``, ``.path``, ``.packages`` and ``.run([...])``.
     """
 
-    def environment(*name_or_requirements: Any, **fields: Any) -> Environment:
-        __tracebackhide__ = True
-        from pytest_isoenv.errors import IsoenvError
+    from pytest_isoenv import _fixture
 
-        try:
-            return run_of(request.config).provide(*name_or_requirements, **fields)
-        except IsoenvError as error:
-            # What went wrong, it says itself. A traceback through our code would show the variables
-            # that installers get, and with them credentials.
-            raise error.with_traceback(None) from None
-
-    return environment
+    return _fixture.factory(lambda: run_of(request.config))

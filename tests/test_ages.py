@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from pytest_isoenv import EnvManager, _spans, _values
+from pytest_isoenv import EnvManager, _spans
 from pytest_isoenv._backends import uv
 from pytest_isoenv._resolutions import is_too_old, kept_in, was_tried
-from pytest_isoenv._values import InvalidValueError, Surroundings
+from pytest_isoenv._shares import Layer, combine
+from pytest_isoenv._values import InvalidValueError, Surroundings, indexes
 from pytest_isoenv.cli import main as cli_main
 from pytest_isoenv.errors import ResolutionError
 from pytest_isoenv.pinned import Resolution
-from pytest_isoenv.spec import Layer, combine
 from tests.packages import make_wheel
 
 DAY = 86400.0
@@ -90,8 +90,8 @@ def resolved(monkeypatch):
 )  # fmt: skip
 def test_a_span_is_written_as_other_tools_write_it(text, days):
     around = Surroundings(Path())
-    assert _values.read_max_age(text, around) == text
-    assert _values.read_moment(text, around) == text
+    assert indexes.read_max_age(text, around) == text
+    assert indexes.read_moment(text, around) == text
     assert _spans.days_of(text) == days
 
 
@@ -108,7 +108,7 @@ def test_a_span_is_written_as_other_tools_write_it(text, days):
 )
 def test_what_is_no_span_is_refused_with_the_rule_and_the_choices(value, said):
     with pytest.raises(InvalidValueError) as caught:
-        _values.read_max_age(value, Surroundings(Path()))
+        indexes.read_max_age(value, Surroundings(Path()))
     assert said in str(caught.value)
 
 

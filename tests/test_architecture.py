@@ -128,6 +128,10 @@ def test_the_types_of_the_chain_import_nothing_but_types_and_pure_functions(name
         assert set(imported(TREES[module])) <= {"__future__", "hashlib", "pathlib", "re"}
 
 
+def test_what_is_asked_for_is_data_and_imports_nothing_of_ours():
+    assert siblings("pytest_isoenv.spec") == set()
+
+
 def reachable(name):
     found, new = set(), {name}
     while new:

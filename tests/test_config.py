@@ -8,9 +8,9 @@ import pytest
 
 from pytest_isoenv import _config
 from pytest_isoenv._fields import _CALLED_ELSEWHERE, FIELDS, parse_layer
+from pytest_isoenv._texts import is_path
 from pytest_isoenv._values import Surroundings, choices
 from pytest_isoenv.errors import ConfigError
-from pytest_isoenv.spec import is_path
 
 LOCK = "lock-version = '1.0'\ncreated-by = 'by hand'\npackages = []\n"
 PROJECT = "[project]\nname = 'app'\nversion = '1'\n"

@@ -8,8 +8,8 @@ import pytest
 
 from pytest_isoenv._config import Declarations
 from pytest_isoenv._requests import derive_name, read_requests
+from pytest_isoenv._shares import Layer
 from pytest_isoenv._values import Surroundings
-from pytest_isoenv.spec import Layer
 
 
 @pytest.fixture

@@ -9,11 +9,12 @@ from pathlib import Path
 from pytest_isoenv._backends.pylock_text import rooted, without, without_trees
 from pytest_isoenv._files import write_atomically
 from pytest_isoenv._hints import plain
+from pytest_isoenv._mentions import applicable
 from pytest_isoenv._redact import redact
+from pytest_isoenv._texts import is_path
 from pytest_isoenv.backend import Wanted
 from pytest_isoenv.errors import ResolutionError
 from pytest_isoenv.pinned import Resolution, pylock_trees, read_pylock
-from pytest_isoenv.spec import applicable, is_path
 
 
 def with_pytest(

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_isoenv._backends import uv
 from pytest_isoenv._backends.health import check
-from pytest_isoenv.spec import EnvSpec, version_in
+from pytest_isoenv._texts import version_in
+from pytest_isoenv.spec import EnvSpec
 
 if TYPE_CHECKING:
     from pytest_isoenv._backends.conda_commands import (

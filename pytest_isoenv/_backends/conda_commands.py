@@ -27,10 +27,10 @@ from pytest_isoenv._files import read_json, write_atomically, write_json
 from pytest_isoenv._interpreters import PROBE, described
 from pytest_isoenv._prefixes import python_of
 from pytest_isoenv._redact import redact
+from pytest_isoenv._texts import is_path, package_of_match_spec, version_in
 from pytest_isoenv.backend import Damage, Finding, Run, Wanted
 from pytest_isoenv.errors import BuildError, CommandError, ResolutionError
 from pytest_isoenv.pinned import Foreign, PinnedEnv, Resolution
-from pytest_isoenv.spec import is_path, package_of_match_spec, version_in
 
 __all__ = [
     "create",

@@ -12,12 +12,13 @@ from pytest_isoenv._provision import Outlook, Provisioner
 from pytest_isoenv._redact import redact
 from pytest_isoenv._requests import Request
 from pytest_isoenv._spans import ago, is_old
+from pytest_isoenv._texts import is_path
 from pytest_isoenv.cli.command import Command, add_json, add_names, add_place
 from pytest_isoenv.cli.console import say, say_json, say_table
 from pytest_isoenv.cli.project import Project
 from pytest_isoenv.errors import InterpreterNotFound
 from pytest_isoenv.pinned import PinnedEnv
-from pytest_isoenv.spec import EnvSpec, is_path
+from pytest_isoenv.spec import EnvSpec
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:

@@ -15,12 +15,12 @@ from pytest_isoenv._provision import Notify, Provisioner
 from pytest_isoenv._requests import Request, read_requests
 from pytest_isoenv._settings import Settings
 from pytest_isoenv._store import Store
+from pytest_isoenv._texts import is_bare_word
 from pytest_isoenv._values import choices
 from pytest_isoenv.backend import Backend
 from pytest_isoenv.cli import plugins, rootdir
 from pytest_isoenv.cli.command import UsageError
 from pytest_isoenv.errors import ConfigError, Problem
-from pytest_isoenv.spec import is_bare_word
 
 # Where the names stand that were given: the first word of what is said about them.
 _COMMAND = "isoenv"

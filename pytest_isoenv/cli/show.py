@@ -10,11 +10,12 @@ from typing import Any
 from pytest_isoenv._files import read_json
 from pytest_isoenv._provision import Outlook
 from pytest_isoenv._redact import redact
+from pytest_isoenv._shares import Layer
 from pytest_isoenv.cli import list_
 from pytest_isoenv.cli.command import Command, add_json, add_name, add_place
 from pytest_isoenv.cli.console import ago, say, say_json
 from pytest_isoenv.cli.project import Project
-from pytest_isoenv.spec import EnvSpec, Layer
+from pytest_isoenv.spec import EnvSpec
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
