@@ -24,6 +24,10 @@ from pytest_isoenv.pinned import OLDEST
 
 PARTS = [part for part in Path(worker.__file__).parent.glob("*.py") if part.stem != "__init__"]
 SOURCES = {part.stem: part.read_text(encoding="utf-8") for part in PARTS}
+# Requests, as far as it depends on them which parts are sent.
+EVERYTHING = {"junit_family": "xunit2", "ids": None, "coverage": {}, "isolation": "test"}
+NOTHING = {"junit_family": None, "ids": [], "coverage": None, "isolation": None}
+ALL = _sources.parts(EVERYTHING)
 
 each_part = pytest.mark.parametrize("part", sorted(SOURCES))
 
@@ -117,9 +121,6 @@ def test_no_part_has_a_name_of_its_own_for_which_it_would_get_another_part(part)
     assert own & set(ALL) == used(part)
 
 
-EVERYTHING = {"junit_family": "xunit2", "ids": None, "coverage": {}, "isolation": "test"}
-NOTHING = {"junit_family": None, "ids": [], "coverage": None, "isolation": None}
-ALL = _sources.parts(EVERYTHING)
 # What a part uses where the request that brings it brings the other, too.
 IF_SENT = {("session", "descriptions"), ("session", "apart")}
 
