@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from packaging.utils import canonicalize_name
-
 from pytest_isoenv import _compiled, _runner, _soundness
 from pytest_isoenv._backends.records import told
 from pytest_isoenv._commands import Commands
-from pytest_isoenv._finish import FINISH
+from pytest_isoenv._finish import FINISH, facts_of, link_scripts
 from pytest_isoenv._prefixes import python_of
 from pytest_isoenv._process import Processes
 from pytest_isoenv._settings import Settings
@@ -83,10 +80,8 @@ class Builder:
         )
         if answer.status != 0:
             raise BrokenEnvironment(str(directory), f"its Python does not run: {answer.output}")
-        facts: dict[str, Any] = json.loads(answer.stdout)
-        facts["packages"] = {
-            str(canonicalize_name(name)): version for name, version in facts["packages"].items()
-        }
+        facts = facts_of(answer.stdout)
+        link_scripts(Path(runner), facts.pop("runner"), directory)
         return facts
 
 

@@ -45,6 +45,9 @@ class Declarations:
     origins: Mapping[str, str] = dataclasses.field(default_factory=dict)
     parts: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     unsupported: Unsupported = lambda spec: ()
+    _declared: dict[str | None, EnvSpec] = dataclasses.field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @property
     def names(self) -> list[EnvName]:
@@ -87,6 +90,13 @@ class Declarations:
 
     def unlocked(self, name: str | None, *closer: Layer) -> EnvSpec:
         """The environment as it is declared, whether or not it has been locked."""
+        if closer:
+            return self._combined(name, *closer)
+        if name not in self._declared:
+            self._declared[name] = self._combined(name)
+        return self._declared[name]
+
+    def _combined(self, name: str | None, *closer: Layer) -> EnvSpec:
         layers = [] if name in self.standalone else [self.base]
         layers += [*self.stacks[name]] if name is not None else []
         layers += closer

@@ -1,35 +1,38 @@
-"""The last step of every build, which runs in the environment itself."""
+"""The last step of every build: linked with what lies beneath, compiled, and asked what it is."""
 
 from __future__ import annotations
 
-#: Links a finished environment with what lies beneath it, compiles it and asks it, through itself,
-#: what it is. Compiled, for where PYTHONDONTWRITEBYTECODE is set every run would do it again; once
-#: and last, for bytecode of a module that a later step of the installation replaced could pass
-#: for its own. Its arguments are its runner layer, or nothing, and the environments beneath it.
+import ast
+import os
+import shlex
+from collections.abc import Iterable
+from email.message import Message
+from email.parser import HeaderParser
+from importlib.metadata import Distribution, distributions
+from pathlib import Path
+from typing import Any
+
+from packaging.utils import canonicalize_name
+
+from pytest_isoenv._prefixes import bin_directory, python_of
+
+# The system cuts a first line of a script that is longer, and splits it at spaces.
+_LONGEST = 127
+
+#: Runs in the environment itself: links it with what lies beneath it, compiles it, and says what it
+#: is. It imports next to nothing, since every environment that is built has to wait for it.
+#:
+#: Compiled, for where PYTHONDONTWRITEBYTECODE is set every run would do it again; once and last,
+#: for bytecode of a module that a later step of the installation replaced could pass for its own.
+#: Its arguments are its runner layer, or nothing, and the environments beneath it.
 FINISH = r"""
-import compileall, json, os, platform, shlex, site, sys, sysconfig
-from importlib.machinery import EXTENSION_SUFFIXES
-from importlib.metadata import distributions
+import os, site, sys, sysconfig
+from importlib.machinery import EXTENSION_SUFFIXES, SourceFileLoader
 from importlib.util import find_spec
 
 def places(prefix):
     found = sysconfig.get_paths(vars={"base": prefix, "platbase": prefix})
     return list(dict.fromkeys(found[kind] for kind in ("purelib", "platlib")))
-
-def started_by(python):
-    # As installers write it: the system cuts a long line, and splits it at spaces.
-    if len(python) < 126 and " " not in python:
-        return "#!%s\n" % python
-    return "#!/bin/sh\n'''exec' %s \"$0\" \"$@\"\n' '''\n" % shlex.quote(python)
-
-def link_script(source, target):
-    # The same program, started by the Python of this environment.
-    with open(source, encoding="utf-8") as file:
-        lines = file.readlines()
-    program = lines[3:] if lines[0] == "#!/bin/sh\n" else lines[1:]
-    with open(target, "w", encoding="utf-8") as file:
-        file.writelines([started_by(sys.executable), *program])
-    os.chmod(target, 0o755)
 
 def config(prefix):
     # What says which interpreter an environment has, and what it sees of it.
@@ -60,45 +63,104 @@ def code_at_start():
         if find_spec(name) is not None:
             yield name
 
-own = places(sys.prefix)
+def link(name, lines):
+    with open(os.path.join(own[0], name), "w", encoding="utf-8") as file:
+        file.writelines("%s\n" % line for line in lines)
+
+def compile_in(path):
+    files = [os.path.join(place, name) for place, _, names in os.walk(path) for name in names]
+    files = [file for file in files if file.endswith(".py")]
+    if len(files) > 50:  # to start other processes takes as long as to compile so many
+        import compileall, re
+        compileall.compile_dir(path, quiet=2, workers=0, rx=re.compile(seldom))
+        return
+    for file in files:
+        try:
+            SourceFileLoader("module", file).get_code("module")  # keeps it, as an import does
+        except (SyntaxError, ValueError, RecursionError, OSError):
+            pass  # it is for another Python, or a template
+
+# Those of pygments take longer to compile than pytest, which imports two of them.
+seldom = r"[/\\]pygments[/\\]lexers[/\\](?!(__init__|_mapping|diff|python)\.py$)"
 runner, *beneath = sys.argv[1:]
+own = places(sys.prefix)
 if runner:
     # The first of all .pth files: an editable tree comes after what is installed.
-    with open(os.path.join(own[0], "00-isoenv-runner.pth"), "w", encoding="utf-8") as file:
-        file.writelines("%s\n" % path for path in places(runner))
+    link("00-isoenv-runner.pth", places(runner))
     sys.path += places(runner)
-    scripts = os.path.relpath(os.path.dirname(sys.executable), sys.prefix)
-    for dist in distributions(path=places(runner)):
-        for entry in dist.entry_points:
-            source = os.path.join(runner, scripts, entry.name)
-            target = os.path.join(sys.prefix, scripts, entry.name)
-            if entry.group == "console_scripts" and not os.path.lexists(target):
-                link_script(source, target)
 if beneath:
     paths = [path for prefix in beneath for path in places(prefix)]
-    with open(os.path.join(own[0], "isoenv-layers.pth"), "w", encoding="utf-8") as file:
-        file.writelines("import site; site.addsitedir(%r)\n" % path for path in paths)
+    link("isoenv-layers.pth", ["import site; site.addsitedir(%r)" % path for path in paths])
     for path in paths:
         site.addsitedir(path)
 for path in own:
-    count = sum(name.endswith(".py") for _, _, names in os.walk(path) for name in names)
-    # To start other processes takes as long as to compile so many.
-    compileall.compile_dir(path, quiet=2, workers=0 if count > 50 else 1)
-packages = {}
-for dist in distributions():
-    if dist.metadata["Name"]:
-        packages.setdefault(dist.metadata["Name"], dist.version)
+    compile_in(path)
 real = os.path.realpath(sys.executable)
-print(json.dumps({
-    "python": platform.python_version(),
+print(ascii({
+    "python": sys.version.split()[0],
     "real_path": real,
     "interpreter_file": [os.stat(real).st_size, os.stat(real).st_mtime_ns],
     "installed": {path: sorted(set(os.listdir(path)) - {"__pycache__"}) for path in own},
     "stdlib": os.__file__,
-    "packages": packages,
+    "path": sys.path,
+    "runner": places(runner) if runner else [],
     "suffixes": EXTENSION_SUFFIXES,
     "starts": list(code_at_start()),
     "like_runner": bool(runner) and is_like(runner),
-    "own": sorted({dist.metadata["Name"] for dist in distributions(path=own)}),
 }))
 """
+
+
+def facts_of(said: str) -> dict[str, Any]:
+    """What is to be remembered of an environment, from what its last step has said of it.
+
+    And where its ``runner`` layer has its packages, if it lies on one.
+    """
+    facts: dict[str, Any] = ast.literal_eval(said)
+    packages = _versions(facts.pop("path"))
+    return {**facts, "packages": packages, "own": sorted(_versions(facts["installed"]))}
+
+
+def _versions(path: Iterable[str]) -> dict[str, str]:
+    """The packages along a path, and their versions; of one name, the first counts."""
+    found: dict[str, str] = {}
+    for distribution in distributions(path=list(path)):
+        header = _header(distribution)
+        if header["Name"]:
+            found.setdefault(str(canonicalize_name(header["Name"])), header["Version"])
+    return found
+
+
+def _header(distribution: Distribution) -> Message:
+    """The core metadata without the description, which may be long."""
+    files = ("METADATA", "PKG-INFO", "")  # the last: .egg-info may be a file itself
+    text = next(filter(None, map(distribution.read_text, files)), "")
+    return HeaderParser().parsestr(text)
+
+
+def link_scripts(layer: Path, places: Iterable[str], directory: Path) -> None:
+    """Give an environment the console scripts of its layer, started by its own Python.
+
+    ``places`` are the directories in which the layer has its packages.
+    """
+    target = bin_directory(directory)
+    start = _started_by(str(python_of(directory)))
+    for distribution in distributions(path=list(places)):
+        for entry in distribution.entry_points.select(group="console_scripts"):
+            if not os.path.lexists(target / entry.name):
+                program = _program(bin_directory(layer) / entry.name)
+                (target / entry.name).write_text(f"{start}{program}", encoding="utf-8")
+                (target / entry.name).chmod(0o755)
+
+
+def _started_by(python: str) -> str:
+    """The first lines of a script, as installers write them."""
+    if len(f"#!{python}") < _LONGEST and " " not in python:
+        return f"#!{python}\n"
+    return f"#!/bin/sh\n'''exec' {shlex.quote(python)} \"$0\" \"$@\"\n' '''\n"
+
+
+def _program(script: Path) -> str:
+    """What a script does, without the lines that start it."""
+    lines = script.read_text(encoding="utf-8").splitlines(keepends=True)
+    return "".join(lines[3:] if lines[0] == "#!/bin/sh\n" else lines[1:])

@@ -88,6 +88,7 @@ class Interpreters:
         self._write = keep
         remembered = read_json(memory)
         self._known: dict[str, Any] = remembered if isinstance(remembered, dict) else {}
+        self._found: dict[str | None, Interpreter] = {}
         self._lock = threading.RLock()
 
     @cached_property
@@ -106,6 +107,8 @@ class Interpreters:
         :exc:`~pytest_isoenv.errors.InterpreterNotFound`.
         """
         with self._lock:
+            if request in self._found:
+                return self._found[request]
             own = self._probe(Path(getattr(sys, "_base_executable", sys.executable)))
             found = self._find(request, own)
         failed = ""
@@ -113,6 +116,7 @@ class Interpreters:
             found, failed = self._download(request)
         if found is None or found.release < OLDEST:
             raise InterpreterNotFound(request or "the host's", self._labels(own), failed)
+        self._found[request] = found
         return found
 
     def _find(self, request: str | None, own: Interpreter | None) -> Interpreter | None:

@@ -257,3 +257,17 @@ def test_what_only_old_pythons_need_varies_no_layer_of_a_new_one():
 def test_without_pytest_or_an_interpreter_there_is_none():
     assert _runner.layer_of(pinned(pylock(pluggy=wheels("pluggy")))) is None
     assert _runner.layer_of(pinned(pylock(pytest=wheels("pytest")), None)) is None
+
+
+def test_all_is_compiled_but_lexers_of_pygments_that_pytest_does_not_use(managed, tmp_path):
+    lexers = [f"many/pygments/lexers/{name}.py" for name in ("__init__", "python", "ada")]
+    names = [f"many/part{number}.py" for number in range(50)] + lexers
+    make_wheel(tmp_path, "many", "1", modules=dict.fromkeys(["many/__init__.py", *names], ""))
+    environment = managed(dependencies=["many==1"], **{"find-links": ["."]})
+    (package,) = environment.path.glob("lib/python*/site-packages/many")
+
+    def compiled(directory):
+        return {path.name.split(".")[0] for path in (directory / "__pycache__").iterdir()}
+
+    assert compiled(package) == {"__init__", *(f"part{number}" for number in range(50))}
+    assert compiled(package / "pygments/lexers") == {"__init__", "python"}
