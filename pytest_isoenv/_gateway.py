@@ -34,7 +34,7 @@ from pytest_isoenv._process import (
     terminate,
 )
 from pytest_isoenv._secrets import hide
-from pytest_isoenv._sources import source
+from pytest_isoenv._sources import USUAL, parts, source
 from pytest_isoenv.environment import Environment
 from pytest_isoenv.errors import WorkerError
 
@@ -145,8 +145,8 @@ class Worker:
             _bootstrap(pipes)
             gateway = execnet.Gateway(pipes, spec)
             self._channel = gateway.remote_exec(source("main"))
-            parts = {part: source(part) for part in _parts(request)}
-            self._channel.send(marshal.dumps({**request, "parts": parts}, 4))
+            program = {part: source(part) for part in parts(request)}
+            self._channel.send(marshal.dumps({**request, "parts": program}, 4))
         except (OSError, EOFError, AssertionError) as error:
             self.paused.set()
             self.over.set()
@@ -378,15 +378,9 @@ def _bootstrap(pipes: gateway_base.IO) -> None:
 
 def _sources() -> Sources:
     """What all workers compile, by the names that it has there."""
-    parts = [(source(part), f"<isoenv {part}>") for part in _parts({})]
+    program = [(source(part), f"<isoenv {part}>") for part in parts(USUAL)]
     gateway = [(_execnet(), "<execnet>"), (source("gateway"), "<isoenv>")]
-    return [*gateway, (f"{source('main')}\n", "<remote exec>"), *parts]
-
-
-def _parts(request: Mapping[str, Any]) -> list[str]:
-    parts = ["session", "terminal", "words"]
-    parts += ["coverage"] * bool(request.get("coverage"))
-    return parts + ["apart"] * (request.get("isolation") == "test")
+    return [*gateway, (f"{source('main')}\n", "<remote exec>"), *program]
 
 
 @cache

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import ast
 import collections
+import dis
 import enum
+import graphlib
 import marshal
+import re
 import subprocess
 import sys
 from pathlib import Path, PurePosixPath
 
 import pytest
 
-from pytest_isoenv import _gateway, _settings
+from pytest_isoenv import _gateway, _settings, _sources
 from pytest_isoenv._interpreters import Interpreters
 from pytest_isoenv._process import Processes
 from pytest_isoenv._worker import main as worker
@@ -21,6 +24,10 @@ from pytest_isoenv.pinned import OLDEST
 
 PARTS = [part for part in Path(worker.__file__).parent.glob("*.py") if part.stem != "__init__"]
 SOURCES = {part.stem: part.read_text(encoding="utf-8") for part in PARTS}
+# Requests, as far as it depends on them which parts are sent.
+EVERYTHING = {"junit_family": "xunit2", "ids": None, "coverage": {}, "isolation": "test"}
+NOTHING = {"junit_family": None, "ids": [], "coverage": None, "isolation": None}
+ALL = _sources.parts(EVERYTHING)
 
 each_part = pytest.mark.parametrize("part", sorted(SOURCES))
 
@@ -69,16 +76,70 @@ def test_the_sources_load_on_a_real_interpreter_of_the_oldest_version(tmp_path):
     assert ended.stdout == f"{worker.PROTOCOL}\n", ended.stderr
 
 
+def nodes(tree):
+    """What can run there: not what stands below ``if TYPE_CHECKING``."""
+    for node in ast.iter_child_nodes(tree):
+        if not (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)):
+            yield node
+            yield from nodes(node)
+
+
 @each_part
 def test_the_source_needs_nothing_but_the_standard_library_and_pytest(part):
     found = set()
-    for node in ast.walk(ast.parse(SOURCES[part])):
+    for node in nodes(ast.parse(SOURCES[part])):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             found.add(node.module)
     tops = {name.partition(".")[0] for name in found}
     assert tops - sys.stdlib_module_names <= {"pytest", "_pytest"}
+
+
+def used(part):
+    """The other parts that a part takes for imported: what only type checkers see."""
+    return {
+        alias.name
+        for node in ast.walk(ast.parse(SOURCES[part]))
+        if isinstance(node, ast.ImportFrom) and node.module == "pytest_isoenv._worker"
+        for alias in node.names
+    }
+
+
+def test_parts_use_each_other_one_way():
+    graph = {part: used(part) for part in SOURCES}
+    assert list(graphlib.TopologicalSorter(graph).static_order())
+    assert graph["main"] == graph["gateway"] == graph["forks"] == set()
+    assert graph["session"]
+
+
+@each_part
+def test_no_part_has_a_name_of_its_own_for_which_it_would_get_another_part(part):
+    code = compile(SOURCES[part], part, "exec")
+    own = {step.argval for step in dis.get_instructions(code) if step.opname == "STORE_NAME"}
+    assert "annotations" in own
+    assert own & set(ALL) == used(part)
+
+
+# What a part uses where the request that brings it brings the other, too.
+IF_SENT = {("session", "descriptions"), ("session", "apart")}
+
+
+@pytest.mark.parametrize("isolation", [None, "test"])
+@pytest.mark.parametrize("rest", [True, False], ids=["all else", "nothing else"])
+def test_a_request_brings_what_its_parts_use(isolation, rest):
+    sent = _sources.parts({**(EVERYTHING if rest else NOTHING), "isolation": isolation})
+    assert len(set(sent)) == len(sent)
+    assert set(sent) <= set(SOURCES)
+    missing = {(part, other) for part in sent for other in used(part) - set(sent)}
+    assert missing <= IF_SENT
+    for part in sent:
+        taken = set(re.findall(r'\bothers(?:\[|\.get\()"(\w+)"', SOURCES[part]))
+        assert taken & set(sent) <= set(sent[: sent.index(part)]), "these are made later"
+
+
+def test_all_that_is_not_a_beginning_is_a_part_for_some_request():
+    assert set(ALL) == set(SOURCES) - {"main", "gateway", "forks"}
 
 
 def test_importing_the_source_starts_nothing():

@@ -19,7 +19,7 @@ import pytest
 _UNREMARKABLE = ("no-data-collected", "module-not-imported", "module-not-measured")
 
 
-def plugin(request: dict[str, Any], host: Any) -> Coverage:
+def plugin(request: dict[str, Any], host: Any, others: dict[str, Any]) -> Coverage:
     """This part as a plugin of the session, measuring from now on."""
     return Coverage(request["coverage"], host)
 

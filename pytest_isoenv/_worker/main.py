@@ -59,10 +59,7 @@ def main(channel: Any) -> None:
 
 def _run(host: Host, channel: Any) -> None:
     request = host.next_command()
-    parts = {
-        name: _loaded(name, source, channel.gateway.compiled)
-        for name, source in request["parts"].items()
-    }
+    parts = _loaded(request["parts"], channel.gateway.compiled)
     _prepare_process(request)
     host.send(
         {
@@ -74,24 +71,30 @@ def _run(host: Host, channel: Any) -> None:
             "path": list(sys.path),
         }
     )
-    session = parts["session"].SessionPlugin(request, host)
-    others = {name: part.plugin(request, host) for name, part in parts.items() if name != "session"}
-    plugins = list(others.values())
-    session.apart = others.get("apart")
-    if session.apart is not None:
-        session.apart.works_with(session, plugins)
-    status = pytest.main(session.arguments(), plugins=[session, *plugins])
-    for plugin in plugins:
-        plugin.finish()
-    apart = session.apart.why_not if session.apart is not None else ""
+    plugins: dict[str, Any] = {}
+    for name, part in parts.items():
+        if hasattr(part, "plugin"):
+            plugins[name] = part.plugin(request, host, plugins)
+    session = plugins["session"]
+    status = pytest.main(session.arguments(), plugins=list(plugins.values()))
+    for plugin in plugins.values():
+        if hasattr(plugin, "finish"):
+            plugin.finish()
+    apart = plugins["apart"].why_not if "apart" in plugins else ""
     host.finish({"status": int(status), "ending": session.ending, "apart": apart})
 
 
-def _loaded(name: str, source: str, compiled: Callable[..., Any]) -> types.ModuleType:
-    """A part of this program; it is no file here, and no module that a test could import."""
-    module = types.ModuleType("isoenv_" + name)
-    exec(compiled(source, f"<isoenv {name}>", "exec"), module.__dict__)
-    return module
+def _loaded(sources: dict[str, str], compiled: Callable[..., Any]) -> dict[str, types.ModuleType]:
+    """The parts of this program, each of which finds the others by their names.
+
+    They are no files here, and no modules that a test could import.
+    """
+    parts = {name: types.ModuleType("isoenv_" + name) for name in sources}
+    for name, source in sources.items():
+        exec(compiled(source, f"<isoenv {name}>", "exec"), vars(parts[name]))
+    for part in parts.values():
+        vars(part).update(parts)
+    return parts
 
 
 def _prepare_process(request: dict[str, Any]) -> None:

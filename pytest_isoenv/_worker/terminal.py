@@ -11,9 +11,12 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:  # see ``main``
+    from pytest_isoenv._worker import plugins
 
 # Kept, for a test may replace them.
 _this_thread = threading.get_ident
@@ -21,7 +24,7 @@ _handle, _handled = signal.signal, signal.getsignal
 _MAIN_THREAD = threading.main_thread().ident
 
 
-def plugin(request: dict[str, Any], host: Any) -> Terminal:
+def plugin(request: dict[str, Any], host: Any, others: dict[str, Any]) -> Terminal:
     """This part as a plugin of the session."""
     return Terminal(host, request["width"])
 
@@ -40,11 +43,6 @@ class _Nowhere(io.StringIO):
         return len(text)
 
 
-def _is_of_pytest(plugin: Any) -> bool:
-    module: str = getattr(plugin, "__name__", None) or type(plugin).__module__
-    return module.startswith("_pytest.")
-
-
 class Terminal:
     """Keeps the terminal's plugin silent, but while a debugger has the terminal."""
 
@@ -57,9 +55,6 @@ class Terminal:
         self._reporter: Any = None
         self._nowhere = _Nowhere()
         self._running, self._has_others = "", False
-
-    def finish(self) -> None:
-        """Nothing is left to do when the session is over."""
 
     @pytest.hookimpl(trylast=True)
     def pytest_configure(self, config: Any) -> None:
@@ -96,8 +91,8 @@ class Terminal:
     def pytest_runtestloop(self, session: Any) -> None:
         """Every plugin is there: if none names outcomes, what the terminal has to do is known."""
         hook, reporter = session.config.hook, self._reporter
-        named = [call.plugin for call in hook.pytest_report_teststatus.get_hookimpls()]
-        if all(map(_is_of_pytest, (reporter, *named))):
+        nobody = plugins.only_pytest_has(hook.pytest_report_teststatus)
+        if nobody and not plugins.is_foreign(reporter):
             for call in hook.pytest_runtest_logreport.get_hookimpls():
                 if call.plugin is reporter:
                     call.function = self._counted(call.function, reporter.stats)

@@ -16,7 +16,7 @@ _HEADER_OF_PYTEST = tuple(
 )
 
 
-def plugin(request: dict[str, Any], host: Any) -> Words:
+def plugin(request: dict[str, Any], host: Any, others: dict[str, Any]) -> Words:
     """This part as a plugin of the session."""
     return Words(_Listener(host, stdout_is_shown=request["live"]))
 
@@ -30,9 +30,6 @@ class Words:
 
     def __init__(self, listener: _Listener) -> None:
         self._listener = listener
-
-    def finish(self) -> None:
-        """What was said has been sent."""
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_load_initial_conftests(self, early_config: Any) -> Generator[None, Any, None]:
