@@ -19,6 +19,6 @@ def home_in(cache: Path) -> Path:
     return cache / f"v{SCHEMA}"
 
 
-def ahead(cache: Path, project: Path) -> Path:
-    """The file that says what a project's workers were forked from last."""
-    return home_in(cache) / "ahead" / f"{digest(str(project))}.json"
+def ahead(cache: Path, whose: str) -> Path:
+    """The file that says what the workers of a project, or of a kind of host, are forked from."""
+    return home_in(cache) / "ahead" / f"{digest(whose)}.json"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -10,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_isoenv import _layers, _layout, _locks, _runner, _soundness
+from pytest_isoenv import _layers, _locks, _runner, _soundness
 from pytest_isoenv._commands import Commands
 from pytest_isoenv._files import read_json
 from pytest_isoenv._interpreters import Interpreters
@@ -119,20 +118,10 @@ class Provisioner:
         """Where other processes of this run may keep ephemeral environments until it is over."""
         return self._stores.scratch.ephemeral()
 
-    def expect(self, layer: Path | None) -> None:
-        """Let the project's next run begin early with what workers are forked from; None: nothing.
-
-        See :mod:`pytest_isoenv._ahead`.
-        """
-        note = _layout.ahead(self._settings.cache, self._settings.root)
-        told = {"layer": str(layer)} if layer is not None else None
-        if read_json(note) == told:
-            return
-        if told is not None:
-            self._stores.kept.note(note, told)
-        else:
-            with contextlib.suppress(OSError):
-                note.unlink(missing_ok=True)
+    def note(self, path: Path, value: Any) -> None:
+        """Write down in the cache what is good to know, unless it stands there already."""
+        if read_json(path) != value:
+            self._stores.kept.note(path, value)
 
     def environment(self, name: EnvName, spec: EnvSpec) -> Environment:
         """The environment for a request, cached or built now.

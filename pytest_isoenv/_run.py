@@ -287,9 +287,9 @@ class Run:
     def _expect_the_same(self, jobs: Sequence[Job]) -> None:
         """The next run will most likely fork its workers from where this one did, or could have."""
         environments = [job.environment for job in jobs if job.environment is not None]
-        kept = [one.forks_from for one in environments if one.provisioned != "ephemeral"]
+        kept = [one for one in environments if one.provisioned != "ephemeral"]
         if kept:
-            self._provisioner.expect(next(filter(None, kept), None))
+            _ahead.remember(self._settings, kept, self._provisioner.note)
 
 
 class _BetweenTests:

@@ -120,7 +120,22 @@ def shared_caches(tmp_path_factory: pytest.TempPathFactory, index: Served) -> Pa
     with _once(caches / ".compiled") as is_first:
         if is_first:
             _compile_pytest(caches / "uv", index.url)
+            _begin_nothing_ahead(caches / "pytest-isoenv")
     return caches
+
+
+def _begin_nothing_ahead(cache: Path) -> None:
+    """Let the first run of a test's own project be as the first on a machine is.
+
+    Otherwise it would depend on which tests have run before how its workers start.
+    """
+    from pytest_isoenv import _ahead, _layout
+
+    note = _layout.ahead(cache, _ahead.HOST)
+    note.parent.mkdir(parents=True)
+    for directory in (cache, note.parent.parent, note.parent):
+        directory.chmod(0o700)
+    note.write_text(json.dumps({"layer": str(cache)}))  # no Python is there
 
 
 def _compile_pytest(cache: Path, index: str) -> None:

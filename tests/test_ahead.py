@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_isoenv import _layout
+from pytest_isoenv import _ahead, _layout
 from tests.test_damage import as_root
 
 pytestmark = [
@@ -43,7 +43,7 @@ def started(pytester, run):
 @pytest.fixture
 def note(shared_caches, pytester):
     """Where what was begun is known for this test's own project."""
-    return _layout.ahead(shared_caches / "pytest-isoenv", pytester.path)
+    return _layout.ahead(shared_caches / "pytest-isoenv", str(pytester.path))
 
 
 def test_the_next_run_forks_its_only_worker_from_what_was_begun_at_once(started, note):
@@ -78,6 +78,25 @@ def test_each_project_has_its_own(pytester, started):
     assert started() == "a fork"
 
 
+def test_a_new_project_forks_from_what_others_have_with_such_a_host(pytester, started, own_cache):
+    (pytester.path / "pytest.ini").touch()
+    (elsewhere := pytester.mkdir("elsewhere")).joinpath("there.py").write_text(TEST)
+    elsewhere.joinpath("pytest.ini").write_text("[pytest]\n")
+    there = str(elsewhere / "there.py")
+    never = "{dependencies: [lib==1.0], fork-worker: false}"
+    elsewhere.joinpath("isoenv.yaml").write_text(f"environments: {{never: {never}}}")
+    assert started() == "a child of the host"
+    assert started("--in-env", "lib==1.0", there) == "a fork"
+    assert started("--in-env", "never", there) == "a child of the host"
+    assert started("--in-env", "lib==1.0", there) == "a child of the host"  # it has a note now
+    assert started("--in-env", "lib==1.0", there) == "a fork"
+    known = _layout.ahead(own_cache, _ahead.HOST)
+    layer = Path(json.loads(known.read_text())["layer"])
+    known.write_text('{"layer": "/nowhere"}')
+    started()
+    assert json.loads(known.read_text()) == {"layer": str(layer)}
+
+
 def test_what_forks_is_for_the_variables_that_python_had_when_it_started(
     pytester, started, own_cache
 ):
@@ -93,7 +112,7 @@ def test_what_is_not_wanted_after_all_is_in_nobodys_way(pytester, started, note)
     started()
     assert note.exists()
     assert started("--in-env", "old") == "a child of the host"
-    assert not note.exists()  # the next is not likely to want it either
+    assert json.loads(note.read_text()) == {"layer": None}  # nor will the next want it
 
 
 @pytest.mark.slow
@@ -115,7 +134,7 @@ def test_a_note_that_says_nothing_is_written_anew(started, note):
 @pytest.mark.slow
 def test_a_layer_that_cannot_start_is_built_again_where_it_is_wanted(pytester, started, own_cache):
     started()
-    note = _layout.ahead(own_cache, pytester.path)
+    note = _layout.ahead(own_cache, str(pytester.path))
     layer = Path(json.loads(note.read_text())["layer"])
     (layer / "bin" / "python").unlink()
     assert started() == "a child of the host"  # it was built again
@@ -126,7 +145,7 @@ def test_a_layer_that_cannot_start_is_built_again_where_it_is_wanted(pytester, s
 @as_root
 def test_nothing_is_begun_from_what_others_could_have_put_there(pytester, started, own_cache):
     started()
-    note = _layout.ahead(own_cache, pytester.path)
+    note = _layout.ahead(own_cache, str(pytester.path))
     layer = Path(json.loads(note.read_text())["layer"])
     os.chown(layer, 1234, -1)
     trap = layer / "bin" / "python"
