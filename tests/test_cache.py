@@ -192,7 +192,7 @@ def test_env_upgrade_takes_what_is_newest_now_and_later_runs_keep_it(
     ("damage", "said"),
     [
         (lambda path: (path / "bin" / "python").unlink(), "its interpreter * is gone"),
-        (lambda path: shutil.rmtree(path), "is gone"),
+        pytest.param(lambda path: shutil.rmtree(path), "is gone", marks=pytest.mark.slow),
         (
             lambda path: next(path.glob("lib/*/site-packages/lib.py")).unlink(),
             "missing from it: lib.py",

@@ -171,7 +171,7 @@ def test_another_ini_file_and_root_hold_there_too(suite):
     [
         [["tests/pkg"], ["tests/pkg", "--ff", "-v"], ["tests/pkg", "--nf", "-v"]],
         [["--noconftest", "--sw"], ["--noconftest", "--sw-skip", "-v"]],
-        [["more"], ["more", "--lf", "--lfnf=none"]],
+        pytest.param([["more"], ["more", "--lf", "--lfnf=none"]], marks=pytest.mark.slow),
     ],
     ids=["failed and new first", "stepwise", "last failed without failures"],
 )

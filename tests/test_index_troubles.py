@@ -16,7 +16,7 @@ FAULT = {fault.name: fault for fault in FAULTS}
 # Of what an installer has in its hands it might keep something.
 LEAVES_SOMETHING = ("hash", "truncated", "503")
 # pip starts slowly; what else it says is tried with -m slow.
-OF_EACH_KIND = ("down", "401", "garbage")
+OF_EACH_KIND = ("down", "401")
 
 
 def trials(*quick):

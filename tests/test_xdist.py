@@ -48,11 +48,12 @@ def report(pytester, *args):
 
 
 ALMOST_ALIKE = [
-    pytest.param(dist, marks=pytest.mark.slow) for dist in ("loadscope", "loadgroup", "worksteal")
+    pytest.param(dist, marks=pytest.mark.slow)
+    for dist in ("loadfile", "loadscope", "loadgroup", "worksteal")
 ]
 
 
-@pytest.mark.parametrize("dist", ["load", "loadfile", *ALMOST_ALIKE])
+@pytest.mark.parametrize("dist", ["load", *ALMOST_ALIKE])
 def test_every_way_to_distribute_gives_the_same_outcomes(pytester, dist):
     pytester.makepyfile(test_it=SUITE)
     result, environments = report(pytester, "-n2", "--dist", dist)
@@ -78,7 +79,7 @@ def test_an_environment_is_built_once_for_all_processes(pytester):
 
 @pytest.mark.parametrize(
     ("declared", "args"),
-    [("", ["--env-refresh"]), (", refresh: true", [])],
+    [("", ["--env-refresh"]), pytest.param(", refresh: true", [], marks=pytest.mark.slow)],
     ids=["option", "declared"],
 )
 def test_a_throw_away_environment_is_built_once_for_all_processes(
