@@ -10,6 +10,10 @@ from pathlib import Path
 import pytest
 
 from pytest_isoenv import _ahead, _layout
+from pytest_isoenv._backends import builtin
+from pytest_isoenv._provision import Provisioner
+from pytest_isoenv._settings import gather
+from pytest_isoenv.spec import EnvName, EnvSpec
 from tests.test_damage import as_root
 
 pytestmark = [
@@ -154,3 +158,22 @@ def test_nothing_is_begun_from_what_others_could_have_put_there(pytester, starte
     trap.chmod(0o755)
     started()
     assert not (own_cache.parent / "started").exists()
+
+
+def test_while_an_environment_is_built_one_hears_what_its_worker_will_be_forked_from(
+    tmp_path, own_cache
+):
+    heard = []
+    settings = gather(tmp_path, cache=own_cache)
+    provisioner = Provisioner(settings, builtin(), foresee=lambda *what: heard.append(what))
+    spec = EnvSpec(requirements=("lib==1.0",), variables=(("TZ", "UTC"),))
+    environment = provisioner.environment(EnvName("it"), spec)
+    assert heard == [(environment.forks_from, environment.environ)]
+    assert environment.environ["TZ"] == "UTC"
+    for other in (
+        EnvSpec(requirements=("lib==1.0",)),
+        EnvSpec(requirements=("lib==2.0",), fork_worker=False),
+    ):
+        provisioner.environment(EnvName("it"), other)
+    provisioner.close()
+    assert len(heard) == 2
