@@ -122,9 +122,8 @@ def kept(directory):
     return [path for path in files if forms_in(path.read_bytes().decode("utf-8", "replace"))]
 
 
-SEEN_OFTEN = ("variables", "a netrc file")
-OTHERS = ("a URL in a variable", "a keyring", "links in a variable")
-WAYS = [*SEEN_OFTEN, *(pytest.param(way, marks=pytest.mark.slow) for way in OTHERS)]
+OTHERS = ("a netrc file", "a URL in a variable", "a keyring", "links in a variable")
+WAYS = ["variables", *(pytest.param(way, marks=pytest.mark.slow) for way in OTHERS)]
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -37,6 +37,7 @@ def test_whatever_step_a_run_is_killed_at_the_next_one_is_right_and_nothing_is_l
     assert {outcome.ending for outcome in killed_everywhere} == {"killed"}
 
 
+@pytest.mark.slow
 def test_every_step_is_struck_and_each_has_a_name(killed_everywhere):
     assert {outcome.point.step for outcome in killed_everywhere} == STEPS
 

@@ -83,9 +83,12 @@ def suite(pytester, wheels, starter):
     "args",
     [
         ["--tb=long", "-l", "-v", "--log-level=DEBUG", "--log-format=%(message)s!"],
-        ["--tb=short", "--showlocals", "-rA", "-W", "error"],
+        pytest.param(["--tb=short", "--showlocals", "-rA", "-W", "error"], marks=pytest.mark.slow),
         ["--tb=line", "-rN", "-W", "ignore::DeprecationWarning", "-vv", "--no-header"],
-        ["--tb=native", "-q", "--maxfail=2", "--disable-warnings", "-o", "log_level=INFO"],
+        pytest.param(
+            ["--tb=native", "-q", "--maxfail=2", "--disable-warnings", "-o", "log_level=INFO"],
+            marks=pytest.mark.slow,
+        ),
         ["--tb=no", "-qq", "-x", "--pythonwarnings=error::DeprecationWarning:test_it"],
         ["--tb=auto", "--runxfail", "--assert=plain", "--show-capture=stderr", "--color=yes"],
         ["--strict-markers", "--strict-config"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import sys
 import sysconfig
@@ -15,7 +16,7 @@ from tests.parity.compare import pythons
 
 
 @pytest.mark.parametrize(
-    "python", ["3.13", *(pytest.param(p, marks=pytest.mark.slow) for p in ("3.11", "3.12"))]
+    "python", [pytest.param(p, marks=pytest.mark.slow) for p in ("3.11", "3.12", "3.13")]
 )
 def test_an_interpreter_is_found_by_its_version(pytester, run, python):
     if python not in pythons():
@@ -89,7 +90,7 @@ def test_a_skip_says_what_is_missing_and_gives_no_advice(pytester, run):
 def plant(tmp_path_factory, monkeypatch) -> Callable[[str], Path]:
     """Puts a Python with a version of one's choice on PATH, as ``planted``; returns its file.
 
-    Its standard library is the host's, but for the module that says the version.
+    Its standard library is the host's, but for the modules that say the version.
     """
     directory = tmp_path_factory.mktemp("planted")
     library = Path(sysconfig.get_path("stdlib"))
@@ -101,11 +102,13 @@ def plant(tmp_path_factory, monkeypatch) -> Callable[[str], Path]:
         copied = directory / "lib" / library.name
         copied.mkdir(parents=True)
         for entry in library.iterdir():
-            if entry.name not in ("platform.py", "__pycache__", "site-packages"):
+            if entry.stem not in ("platform", "sysconfig", "__pycache__", "site-packages"):
                 (copied / entry.name).symlink_to(entry)
-        text = (library / "platform.py").read_text()
-        said = f"\ndef python_version():\n    return {version!r}\n"
-        (copied / "platform.py").write_text(text + said)
+        # Who asks for the version has imported one of these.
+        said = f"\nimport sys\nsys.version = ' '.join([{version!r}, *sys.version.split()[1:]])\n"
+        for module in (platform, sysconfig):
+            text = Path(module.__file__).read_text()
+            (copied / f"{module.__name__}.py").write_text(text + said)
         planted.parent.mkdir()
         own = Path(getattr(sys, "_base_executable", sys.executable)).resolve()
         planted.write_bytes(own.read_bytes() + version.encode())  # another file for each version
