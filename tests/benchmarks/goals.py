@@ -67,6 +67,7 @@ GOALS = [
     Goal("four-cold", "the best tool", 0.33, "ours", ("tox-uv-p", "nox", "nox-j")),
     Goal("many", "4 environments, per environment", 1.0, "24", ("4",), scale=4 / 24),
     Goal("many", "4 environments, memory of all processes", 1.1, "24", ("4",), "tree"),
+    Goal("many", "12 environments, memory of all processes", 1.1, "24", ("12",), "tree"),
     Goal("large", "plain pytest, memory of the host", 1.3, "ours", ("plain",), "host"),
     Goal("large", "5,000 tests, time per test", 1.05, "ours", ("ours-fewer",), scale=1 / 10),
     Goal("hits", "none of them is", 1.05, "50", ("0",)),

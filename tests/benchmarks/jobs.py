@@ -240,7 +240,7 @@ def _primed(kitchen: Kitchen, contender: Contender) -> Contender:
 
 
 def _many(kitchen: Kitchen) -> Iterator[Contender]:
-    for count in (4, 24):
+    for count in (4, 12, 24):
         suite = kitchen.shop.suite(50, count)
         title = f"pytest-isoenv, {count} environments"
         yield dataclasses.replace(kitchen.ours(str(count), suite, title=title), memory=True)
@@ -317,7 +317,7 @@ JOBS = [
     Job("one", "2,000 trivial tests in one warm environment", _one),
     Job("four-warm", "4 warm environments x 200 tests", _four_warm),
     Job("four-cold", "4 cold environments x 200 tests", _four_cold),
-    Job("many", "24 and 4 warm environments x 50 tests", _many),
+    Job("many", "24 warm environments x 50 tests", _many),
     Job("large", "50,000 trivial tests in one warm environment", _large),
     Job("hits", "50 cached environments are looked up", _hits, times=2),
     Job("unused", "the plugin installed and not used", _unused, times=10),
