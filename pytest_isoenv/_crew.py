@@ -146,22 +146,32 @@ class Crew:
 
     def _serve(self, job: Job) -> None:
         collects = job.finds and job.found is None
+        with job.serving:
+            if job.step is not None and not job.relay.waiting:
+                return
+            worker = self._at_work(job)
+            if worker is not None and job.step is not None:
+                if job.stepped_by is not worker:
+                    job.stepped_by = worker
+                    worker.step(*job.step)
+                return
+        if worker is not None:
+            # Between collecting and running, a worker gives up its place among those at work.
+            (worker.paused if collects else worker.over).wait()
+
+    def _at_work(self, job: Job) -> Worker | None:
+        """Its worker, in its environment; None if one of them cannot be had."""
         if job.doubt is not None and not self._mended(job, job.doubt):
-            return
+            return None
         try:
             if job.environment is None:
                 environment = self._provisioner.environment(job.name, job.spec)
                 self._inbox.put(job, {"kind": "ready", "environment": environment})
                 job.environment = environment
-            worker = self._worker_of(job, job.environment)
+            return self._worker_of(job, job.environment)
         except (IsoenvError, Cancelled, OSError) as error:
             self._inbox.put(job, {"kind": "failed", "error": error})
-            return
-        if job.step is not None:
-            worker.step(*job.step)
-            return
-        # Between collecting and running, a worker gives up its place among those at work.
-        (worker.paused if collects else worker.over).wait()
+            return None
 
     def _mended(self, job: Job, error: IsoenvError) -> bool:
         """Whether a worker failed for damage to its environment, which then is built again."""

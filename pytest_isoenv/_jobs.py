@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -45,6 +46,10 @@ class Job:
         self.found: Event | None = None
         self.uncollected: list[Mapping[str, Any]] = []
         self.step: tuple[str, str | None] | None = None
+        # Held by the thread that gets it a worker, and who has been told the step: one may come
+        # for it that did not hear yet that the worker is over, and one because it is.
+        self.serving = threading.Lock()
+        self.stepped_by: Worker | None = None
         self.failure: tuple[str, str] | None = None
         self._config = config
         self._already_warned = already_warned
@@ -70,8 +75,10 @@ class Job:
 
     def step_to(self, item: pytest.Item, following: pytest.Item | None) -> None:
         """This item alone waits for its result; ``following`` is what will likely come next."""
-        self.step = id_there(item), id_there(following) if following is not None else None
-        self.relay.waiting = {id_there(item): item}
+        with self.serving:
+            self.step = id_there(item), id_there(following) if following is not None else None
+            self.relay.waiting = {id_there(item): item}
+            self.stepped_by = None
         for report in self.uncollected:
             self.relay.collection(report)
 
