@@ -365,50 +365,6 @@ def test_where_a_fork_would_lose_threads_each_test_has_a_fresh_worker(pytester, 
     assert len({process for process, what in told() if what == "down"}) == 2
 
 
-# Two threads come for one job: for the next test, and since the worker of the last is over.
-AT_ONCE = """
-    import threading
-
-    calls, over, both = [], threading.Event(), threading.Event()
-
-    def pytest_sessionstart(session):
-        if not session.config.pluginmanager.hasplugin("isoenv"):
-            return  # in the environment
-        from pytest_isoenv import _crew, _endings, _gateway
-
-        serve, hear = _crew.Crew._serve, _endings.Endings.worker_is_over
-        start = _gateway.Worker.start
-
-        def serve_late(self, job):
-            calls.extend([job] if job.step else [])
-            if len(calls) == 2:
-                assert over.wait(30)
-            if len(calls) == 3:
-                both.set()
-            serve(self, job)
-
-        def hear_first(self, job):
-            hear(self, job)
-            over.set()
-
-        def start_late(self, request):
-            if len(calls) > 1:
-                assert both.wait(30)
-            start(self, request)
-
-        _crew.Crew._serve, _endings.Endings.worker_is_over = serve_late, hear_first
-        _gateway.Worker.start = start_late
-"""
-
-
-def test_two_who_come_for_one_test_run_it_once(pytester, run, told):
-    marked = '    import pytest\n\n    pytestmark = pytest.mark.env("each")\n' + THREADED
-    pytester.makepyfile(test_it=marked)
-    pytester.makeconftest(AT_ONCE)
-    run("-n1", "-p", "xdist", "--env-jobs=2").assert_outcomes(passed=2, failed=1)
-    assert len({process for process, what in told() if what == "down"}) == 2
-
-
 def test_pytest_xdist_decides_what_is_next(pytester, run, told):
     pytester.makepyfile(
         """
